@@ -1,0 +1,124 @@
+"""From labelers' answers to classes: one question's answers on a row, whatever its kind. Pure.
+
+Answers are matched by feature schema id, so spaces, renamed options, equal names under two questions and values that
+differ from labels do no harm. An export without ids is matched by name.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from jobkit.export import Classification, ExportRow, Label
+from jobkit.ontology import Question
+
+MAJORITY = "majority"
+FIRST = "first"
+SKIP = "skip"
+POLICIES = (MAJORITY, FIRST, SKIP)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a row's labels say together.
+
+    labelled   somebody labelled the row, and the labels agree as far as the policy asks
+    options    feature schema ids of the chosen options, sorted; empty = looked at, nothing ticked
+    reason     why a row with labels does not count as labelled; "" otherwise
+    several    the row had more than one label with an answer
+    """
+
+    labelled: bool
+    options: tuple[str, ...] = ()
+    reason: str = ""
+    several: bool = False
+
+
+class AnswerReader:
+    """Reads one question's answers out of labels."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._known = {option.feature_schema_id for option in question.options}
+        self._by_name: dict[str, str] = {}
+        for option in reversed(question.options):
+            self._by_name[option.value] = option.feature_schema_id
+        for option in reversed(question.options):
+            self._by_name[option.name] = option.feature_schema_id
+        self.unknown: Counter[str] = Counter()  # answers that the ontology no longer has, by name
+
+    def options(self, label: Label) -> tuple[str, ...] | None:
+        """Ids of the options chosen in the label, sorted; None when the label does not answer the question."""
+        answered = [entry for entry in label.classifications if self._is_ours(entry)]
+        if not answered:
+            return None
+        chosen = set()
+        for entry in answered:
+            for answer in entry.answers:
+                option = self._option(answer.feature_schema_id, answer.name, answer.value)
+                if option is None:
+                    self.unknown[answer.name] += 1
+                else:
+                    chosen.add(option)
+        return tuple(sorted(chosen))
+
+    def _is_ours(self, entry: Classification) -> bool:
+        if entry.feature_schema_id:
+            return entry.feature_schema_id == self._question.feature_schema_id
+        return entry.name == self._question.name
+
+    def _option(self, feature_schema_id: str, name: str, value: str) -> str | None:
+        if feature_schema_id:
+            return feature_schema_id if feature_schema_id in self._known else None
+        return self._by_name.get(name) or self._by_name.get(value)
+
+
+def single_choice(row: ExportRow, reader: AnswerReader, policy: str) -> Verdict:
+    """Exactly one option for the row, or why not. Labels that leave the question unanswered have no vote."""
+    votes = []
+    for label in row.labels:
+        options = None if label.skipped else reader.options(label)
+        if options:
+            votes.append(options)
+    if not votes:
+        return Verdict(labelled=False)
+    verdict = _agree(votes, policy)
+    if verdict.labelled and len(verdict.options) > 1:
+        return Verdict(labelled=False, reason="several_answers", several=verdict.several)
+    return verdict
+
+
+def multiple_choice(row: ExportRow, reader: AnswerReader, policy: str) -> Verdict:
+    """The ticked options of the row. A label without a tick is a true negative: somebody looked and found none."""
+    votes = [reader.options(label) or () for label in row.labels if not label.skipped]
+    if not votes:
+        return Verdict(labelled=False)
+    if policy != MAJORITY or len(votes) == 1:
+        return _agree(votes, policy)
+    ticks = Counter(option for vote in votes for option in vote)
+    options = tuple(sorted(option for option, count in ticks.items() if count * 2 > len(votes)))
+    return Verdict(labelled=True, options=options, several=True)
+
+
+def _agree(votes: Sequence[tuple[str, ...]], policy: str) -> Verdict:
+    """One answer out of several labels; a tie has no majority."""
+    several = len(votes) > 1
+    if policy == FIRST or not several:
+        return Verdict(labelled=True, options=votes[0], several=several)
+    if policy == SKIP:
+        return Verdict(labelled=False, reason="several_labels", several=True)
+    (winner, most), *others = Counter(votes).most_common()
+    if others and others[0][1] == most:
+        return Verdict(labelled=False, reason="labels_disagree", several=True)
+    return Verdict(labelled=True, options=winner, several=True)
+
+
+def comma_list(text: str) -> tuple[str, ...]:
+    """The words of a comma-separated parameter."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def kept_classes(counts: Iterable[tuple[str, int]], minimum: int) -> tuple[tuple[str, ...], dict[str, int]]:
+    """(classes with at least `minimum` training rows, the others with their counts)."""
+    pairs = list(counts)
+    kept = tuple(name for name, count in pairs if count >= max(minimum, 1))
+    return kept, {name: count for name, count in pairs if count < max(minimum, 1)}

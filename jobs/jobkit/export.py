@@ -1,0 +1,186 @@
+"""One row of a model-run export (Labelbox export v2), parsed once into plain values. Pure: no network, no storage.
+
+Shapes: https://docs.labelbox.com/reference/export-text-annotations and .../export-image-annotations. Where the split
+stands is not documented: `split` or `data_split` of the run's section is taken, any case.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobkit.splits import parse_split
+
+_ANSWER_KEYS = ("radio_answer", "checklist_answers", "dropdown_answer", "dropdown_answers")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One option that a labeler chose."""
+
+    feature_schema_id: str
+    name: str
+    value: str
+    classifications: tuple["Classification", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """One question that a labeler answered. `text` is set for free text only."""
+
+    feature_schema_id: str
+    name: str
+    answers: tuple[Answer, ...] = ()
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectAnnotation:
+    """One object (entity, box, ...); `body` is the export's own dictionary, with its location or bounding_box."""
+
+    feature_schema_id: str
+    name: str
+    kind: str
+    body: Mapping[str, Any]
+    classifications: tuple[Classification, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One labeler's work on the row. `skipped`: the labeler skipped it, so it says nothing."""
+
+    label_id: str
+    classifications: tuple[Classification, ...]
+    objects: tuple[ObjectAnnotation, ...]
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRow:
+    """One data row of the model run. `split` is None where the export does not say; `problem` names what is wrong
+    with a row that could not be read whole (its labels are then empty)."""
+
+    data_row_id: str
+    global_key: str | None
+    external_id: str | None
+    row_data: str
+    media_attributes: Mapping[str, Any] = field(default_factory=dict)
+    split: str | None = None
+    labels: tuple[Label, ...] = ()
+    problem: str = ""
+
+    def with_split(self, split: str | None) -> "ExportRow":
+        """The same row in another split."""
+        return ExportRow(
+            self.data_row_id,
+            self.global_key,
+            self.external_id,
+            self.row_data,
+            self.media_attributes,
+            split,
+            self.labels,
+            self.problem,
+        )
+
+
+def parse_line(line: str | bytes, model_run_id: str) -> ExportRow:
+    """The row of one NDJSON line; a line that is not a row comes back with `problem` set, never as an exception."""
+    try:
+        body = json.loads(line)
+    except (ValueError, RecursionError):
+        return _unreadable("the line is not JSON")
+    return parse_row(body, model_run_id)
+
+
+def parse_row(body: object, model_run_id: str) -> ExportRow:
+    """The row as this model run sees it: its labels and its split there, not those of projects or other runs."""
+    if not isinstance(body, dict) or not isinstance(body.get("data_row"), dict):
+        return _unreadable("the row has no data_row")
+    data_row = body["data_row"]
+    data_row_id = data_row.get("id")
+    if not isinstance(data_row_id, str) or not data_row_id:
+        return _unreadable("the data row has no id")
+    run = _run_section(body.get("experiments"), model_run_id)
+    row_data = data_row.get("row_data")
+    media = body.get("media_attributes")
+    problem = "" if isinstance(row_data, str) else "the data row has no row_data"
+    labels: tuple[Label, ...] = ()
+    try:
+        labels = tuple(_label(item) for item in run.get("labels") or ())
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        problem = problem or "the labels have a shape that is not known"
+    return ExportRow(
+        data_row_id=data_row_id,
+        global_key=_text_or_none(data_row.get("global_key")),
+        external_id=_text_or_none(data_row.get("external_id")),
+        row_data=row_data if isinstance(row_data, str) else "",
+        media_attributes=media if isinstance(media, dict) else {},
+        split=parse_split(run.get("split") or run.get("data_split")),
+        labels=labels,
+        problem=problem,
+    )
+
+
+def _unreadable(problem: str) -> ExportRow:
+    return ExportRow(data_row_id="", global_key=None, external_id=None, row_data="", problem=problem)
+
+
+def _run_section(experiments: object, model_run_id: str) -> dict[str, Any]:
+    """experiments[<any model>].runs[<this run>], or {} where the row has none."""
+    if isinstance(experiments, dict):
+        for experiment in experiments.values():
+            runs = experiment.get("runs") if isinstance(experiment, dict) else None
+            run = runs.get(model_run_id) if isinstance(runs, dict) else None
+            if isinstance(run, dict):
+                return run
+    return {}
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _label(item: dict[str, Any]) -> Label:
+    annotations = item.get("annotations") or {}
+    performance = item.get("performance_details") or {}
+    return Label(
+        label_id=str(item.get("id", "")),
+        classifications=tuple(_classifications(annotations.get("classifications"))),
+        objects=tuple(_object(entry) for entry in annotations.get("objects") or ()),
+        skipped=bool(performance.get("skipped")),
+    )
+
+
+def _object(entry: dict[str, Any]) -> ObjectAnnotation:
+    return ObjectAnnotation(
+        feature_schema_id=str(entry.get("feature_schema_id") or ""),
+        name=str(entry.get("name") or ""),
+        kind=str(entry.get("annotation_kind") or ""),
+        body=entry,
+        classifications=tuple(_classifications(entry.get("classifications"))),
+    )
+
+
+def _classifications(entries: list[dict[str, Any]] | None) -> Iterator[Classification]:
+    for entry in entries or ():
+        answers: list[Answer] = []
+        for key in _ANSWER_KEYS:
+            given = entry.get(key)
+            if given:
+                answers.extend(_answer(one) for one in (given if isinstance(given, list) else [given]))
+        free_text = entry.get("text_answer")
+        yield Classification(
+            feature_schema_id=str(entry.get("feature_schema_id") or ""),
+            name=str(entry.get("name") or ""),
+            answers=tuple(answers),
+            text=str(free_text.get("content") or "") if free_text else None,
+        )
+
+
+def _answer(entry: dict[str, Any]) -> Answer:
+    return Answer(
+        feature_schema_id=str(entry.get("feature_schema_id") or ""),
+        name=str(entry.get("name") or ""),
+        value=str(entry.get("value") or ""),
+        classifications=tuple(_classifications(entry.get("classifications"))),
+    )
