@@ -1,0 +1,116 @@
+"""The ledger: write-once facts of every run, and the markers of the runs that reconcile must look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from orchestrator.facts import Accepted, Fact, Stored, decode, encode
+from orchestrator.identities import RunId
+from orchestrator.run import Run, fold
+from orchestrator.storage import Listed, ObjectStore
+
+_READERS = 8
+
+
+@dataclass(frozen=True)
+class Marker:
+    """An object under active/: a run under way, and whether its facts must be read even while a job of it runs."""
+
+    run: RunId
+    created: datetime
+    look: bool = False
+
+
+class Ledger:
+    """Facts in a bucket. Every write has one winner, and writing the same fact again is a success for its writer."""
+
+    def __init__(self, store: ObjectStore, writer: str) -> None:
+        self._store = store
+        self.writer = writer
+
+    def record(self, run: RunId, fact: Fact) -> bool:
+        """Write a fact. True if it now stands as this writer wrote it; False if another writer's stands there.
+
+        Safe to repeat: the object is created only if it does not exist, and our own earlier write counts as ours.
+        """
+        name = run.facts + fact.path
+        if self._store.create(name, encode(fact, self.writer)):
+            return True
+        existing = self._store.read(name)
+        return existing is not None and decode(*existing).writer == self.writer
+
+    def read(self, run: RunId, path: str) -> Stored | None:
+        """One fact by its path below the run's folder."""
+        found = self._store.read(run.facts + path)
+        return decode(*found) if found else None
+
+    def load(self, run: RunId) -> Run | None:
+        """The run as its facts stand now, or None if it was never accepted."""
+        names = [item.name for item in self._store.list(run.facts)]
+        if not names:
+            return None
+        if len(names) == 1:
+            contents = [self._store.read(names[0])]
+        else:
+            with ThreadPoolExecutor(min(_READERS, len(names))) as pool:
+                contents = list(pool.map(self._store.read, names))
+        return fold(run, (decode(*content) for content in contents if content))
+
+    def newest_number(self, slug: str) -> int:
+        """Number of the newest run of a model run; 0 if there is none."""
+        return max((int(name) for name in self._store.folders(f"facts/runs/{slug}/") if name.isdigit()), default=0)
+
+    def mark_active(self, run: RunId) -> None:
+        """Make reconcile look at this run from now on. Written before `accepted`. Safe to repeat: write-once."""
+        self._store.create(run.marker, json.dumps({"version": 1}).encode())
+
+    def mark_look(self, run: RunId) -> None:
+        """Make reconcile read this run's facts even while a job of it runs. Safe to repeat: write-once."""
+        self._store.create(run.look_marker, json.dumps({"version": 1}).encode())
+
+    def unmark_look(self, run: RunId) -> None:
+        """The run waits for its one job, and Labelbox was told all that was due. Safe to repeat."""
+        self._store.delete(run.look_marker)
+
+    def unmark_active(self, run: RunId) -> None:
+        """Nothing is left to do for this run. The last thing done for it. Safe to repeat."""
+        self._store.delete(run.look_marker)
+        self._store.delete(run.marker)
+
+    def active(self) -> list[Marker]:
+        """Every marked run, oldest first, in one listing."""
+        looks: set[str] = set()
+        found: list[tuple[RunId, Listed]] = []
+        for item in self._store.list("active/"):
+            name = item.name.removeprefix("active/")
+            if name.endswith(".look"):
+                looks.add(name.removesuffix(".look"))
+            elif run := RunId.parse(name.removesuffix(".json")):
+                found.append((run, item))
+        markers = [Marker(run, item.created, str(run) in looks) for run, item in found]
+        return sorted(markers, key=lambda marker: (marker.created, marker.run))
+
+    def count_on_day(self, run: RunId, day: str) -> int:
+        """How many runs were admitted on a UTC day (YYYY-MM-DD) before this one, which is counted in from now on.
+
+        Safe to repeat: the run's own entry is write-once.
+        """
+        self._store.create(f"facts/days/{day}/{run}", b"{}")
+        entries = sorted(self._store.list(f"facts/days/{day}/"), key=lambda item: (item.created, item.name))
+        return next((place for place, item in enumerate(entries) if item.name.endswith(f"/{run}")), len(entries))
+
+    def accepted_runs(self) -> Iterator[RunId]:
+        """Every run of the deployment, ended ones too (one listing a model run; for operators, not for functions)."""
+        for slug in self._store.folders("facts/runs/"):
+            for number in self._store.folders(f"facts/runs/{slug}/"):
+                if run := RunId.parse(f"{slug}.{number}"):
+                    yield run
+
+    def accept(self, run: RunId, accepted: Accepted) -> bool:
+        """Create the run: its marker first, then `accepted`. True if this call won; False if another request did."""
+        self.mark_active(run)
+        return self.record(run, accepted)

@@ -1,0 +1,42 @@
+"""What a deployment lets a run spend, whatever the model run's config asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob, Pipeline
+from orchestrator.settings import Settings
+from orchestrator.templates import Scalar, render
+
+
+def limit_problems(pipeline: Pipeline, parameters: Mapping[str, Scalar], settings: Settings) -> list[str]:
+    """Every way in which these parameters pass the deployment's limits, as sentences for the user."""
+    values = {f"parameters.{name}": value for name, value in parameters.items()}
+    problems: list[str] = []
+    for stage, job in pipeline.jobs():
+        problems += (f"{stage.name}/{job.name}: {problem}" for problem in _of_job(job, values, settings))
+    return problems
+
+
+def _of_job(
+    job: CustomJob | AutoMLImageTraining | BatchPrediction, values: Mapping[str, Scalar], settings: Settings
+) -> Iterator[str]:
+    if isinstance(job, AutoMLImageTraining):
+        budget = int(render(job.budget_milli_node_hours, values))
+        if budget > settings.max_automl_milli_node_hours:
+            yield (
+                f"a budget of {budget} milli node hours is over this deployment's limit of "
+                f"{settings.max_automl_milli_node_hours}"
+            )
+        return
+    machine = str(render(job.machine, values)) if job.machine is not None else ""
+    if machine and machine not in settings.allowed_machines:
+        yield f"machine {machine} is not allowed here (allowed: {', '.join(settings.allowed_machines)})"
+    if isinstance(job, CustomJob) and job.accelerator:
+        accelerator, count = str(render(job.accelerator.type, values)), int(render(job.accelerator.count, values))
+        if accelerator and count:
+            if accelerator not in settings.allowed_accelerators:
+                allowed = ", ".join(settings.allowed_accelerators) or "none"
+                yield f"accelerator {accelerator} is not allowed here (allowed: {allowed})"
+            if count > settings.max_accelerators:
+                yield f"{count} accelerators are over this deployment's limit of {settings.max_accelerators}"

@@ -1,0 +1,166 @@
+"""A run: the fold over its facts that decisions are taken from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from orchestrator.facts import (
+    Accepted,
+    CancelRequested,
+    Claimed,
+    Configured,
+    Ended,
+    Finished,
+    Launched,
+    Phase,
+    Refused,
+    Stored,
+    Told,
+    Trouble,
+)
+from orchestrator.identities import AttemptIdentity, AttemptRef, RunId
+from orchestrator.pipelines import Pipeline
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A numbered right to launch, its age by the storage server's clock, and Vertex's refusal under it, if any."""
+
+    number: int
+    at: datetime
+    writer: str
+    refused: Refused | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What is known of one launch of one job."""
+
+    ref: AttemptRef
+    claims: tuple[Claim, ...] = ()
+    launched: Launched | None = None
+    launched_at: datetime | None = None
+    ended: Ended | None = None
+    phases: tuple[str, ...] = ()
+
+    @property
+    def first_refusal_at(self) -> datetime | None:
+        """When quota was first refused: the start of the wait."""
+        return next((claim.at for claim in self.claims if claim.refused and claim.refused.quota), None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The state of a run."""
+
+    id: RunId
+    accepted: Accepted
+    accepted_at: datetime
+    configured: Configured | None = None
+    attempts: dict[tuple[str, str], tuple[Attempt, ...]] = field(default_factory=dict)
+    told: dict[str, Told] = field(default_factory=dict)
+    cancel: CancelRequested | None = None
+    cancelled_at: datetime | None = None
+    finished: Finished | None = None
+    finished_at: datetime | None = None
+    troubles: tuple[Trouble, ...] = ()
+    last_fact_at: datetime | None = None
+    accepted_writer: str = ""
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The pipeline as it was when the run was accepted."""
+        return Pipeline.model_validate(self.accepted.pipeline)
+
+    def attempts_of(self, stage: str, job: str) -> tuple[Attempt, ...]:
+        """Attempts of a job, first to last."""
+        return self.attempts.get((stage, job), ())
+
+    def identity(self, ref: AttemptRef) -> AttemptIdentity:
+        """What an attempt of this run is called outside the ledger."""
+        return AttemptIdentity(self.id, self.accepted.run_key, ref)
+
+    def attempt(self, ref: AttemptRef) -> Attempt | None:
+        """One attempt, or None if nothing is known of it."""
+        return next((item for item in self.attempts_of(ref.stage, ref.job) if item.ref == ref), None)
+
+    def attempt_by_id(self, attempt_id: str) -> Attempt | None:
+        """The attempt whose labels and folders carry this id."""
+        every = (item for items in self.attempts.values() for item in items)
+        return next((item for item in every if self.identity(item.ref).id == attempt_id), None)
+
+    def ended_jobs(self) -> dict[tuple[str, str], Ended]:
+        """The usable end of each job that has one."""
+        return {
+            key: attempt.ended
+            for key, attempts in self.attempts.items()
+            for attempt in attempts
+            if attempt.ended and attempt.ended.usable
+        }
+
+
+def fold(run_id: RunId, stored: Iterable[Stored]) -> Run | None:
+    """The run that these facts make, or None while it is not accepted. The order of the facts does not matter."""
+    single: dict[type, Stored] = {}
+    attempts: dict[AttemptRef, list[Stored]] = {}
+    told: dict[str, Told] = {}
+    troubles: list[Trouble] = []
+    last: datetime | None = None
+    for item in stored:
+        last = item.created if last is None else max(last, item.created)
+        fact = item.fact
+        if isinstance(fact, Claimed | Refused | Launched | Phase | Ended):
+            attempts.setdefault(fact.ref, []).append(item)
+        elif isinstance(fact, Told):
+            told[fact.key] = fact
+        elif isinstance(fact, Trouble):
+            troubles.append(fact)
+        else:
+            single[type(fact)] = item
+    if Accepted not in single:
+        return None
+    folded: dict[tuple[str, str], tuple[Attempt, ...]] = {}
+    for ref in sorted(attempts):
+        key = (ref.stage, ref.job)
+        folded[key] = (*folded.get(key, ()), _attempt(ref, attempts[ref]))
+    accepted, finished, cancel = single[Accepted], single.get(Finished), single.get(CancelRequested)
+    configured = single.get(Configured)
+    return Run(
+        id=run_id,
+        accepted=accepted.fact,  # type: ignore[arg-type]  # keyed by its type
+        accepted_at=accepted.created,
+        accepted_writer=accepted.writer,
+        configured=configured.fact if configured else None,  # type: ignore[arg-type]
+        attempts=folded,
+        told=told,
+        cancel=cancel.fact if cancel else None,  # type: ignore[arg-type]
+        cancelled_at=cancel.created if cancel else None,
+        finished=finished.fact if finished else None,  # type: ignore[arg-type]
+        finished_at=finished.created if finished else None,
+        troubles=tuple(sorted(troubles, key=lambda item: item.delivery)),
+        last_fact_at=last,
+    )
+
+
+def _attempt(ref: AttemptRef, stored: list[Stored]) -> Attempt:
+    refusals = {item.fact.claim: item.fact for item in stored if isinstance(item.fact, Refused)}
+    claims = sorted(
+        (
+            Claim(item.fact.claim, item.created, item.writer, refusals.get(item.fact.claim))
+            for item in stored
+            if isinstance(item.fact, Claimed)
+        ),
+        key=lambda claim: claim.number,
+    )
+    launched = next((item for item in stored if isinstance(item.fact, Launched)), None)
+    return Attempt(
+        ref=ref,
+        claims=tuple(claims),
+        launched=launched.fact if launched else None,  # type: ignore[arg-type]
+        launched_at=launched.created if launched else None,
+        ended=next((item.fact for item in stored if isinstance(item.fact, Ended)), None),
+        phases=tuple(sorted(item.fact.status for item in stored if isinstance(item.fact, Phase))),
+    )
