@@ -1,0 +1,64 @@
+"""One vector a picture: the feature maps of a frozen network, pooled over the picture by average and maximum.
+
+Measured on small data (4 classes of drawn fruit on photographs, drawings of the test never seen in training): stride 32
+was as good as or better than the layer before ImageNet's classes, and average with maximum better than average alone.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobkit.image_backbone import TAP_CHANNELS, WEIGHTS_SHA256, Backbone
+from jobkit.image_batches import Pixels
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that must be the same in training and prediction; saved beside the model."""
+
+    taps: tuple[str, ...] = ("s32",)
+    side_px: int = 224
+    backbone: str = "efficientnet-lite0"
+    weights_sha256: str = WEIGHTS_SHA256
+
+    @property
+    def size(self) -> int:
+        """The length of a picture's vector."""
+        return 2 * sum(TAP_CHANNELS[tap] for tap in self.taps)
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self) | {"taps": list(self.taps), "pooling": ["average", "maximum"]}
+
+    @staticmethod
+    def from_json(saved: dict[str, object]) -> "Recipe":
+        """Raises ValueError when the model was made with another network than the one installed here."""
+        taps = saved.get("taps")
+        side_px = saved.get("side_px")
+        if not isinstance(taps, list) or not isinstance(side_px, int):
+            raise ValueError("the model's preprocessing has no taps or no side_px")
+        recipe = Recipe(tuple(map(str, taps)), side_px, str(saved.get("backbone")), str(saved.get("weights_sha256")))
+        if recipe.weights_sha256 != WEIGHTS_SHA256:
+            raise ValueError("the model was made with other weights of the network than the installed ones")
+        return recipe
+
+
+class FeatureExtractor:
+    """Turns pixels into vectors; made once, used for all batches."""
+
+    def __init__(self, recipe: Recipe, threads: int | None = None) -> None:
+        self.recipe = recipe
+        self._backbone = Backbone(recipe.taps, threads)
+
+    def features(self, pixels: Pixels, mirrored: bool = False) -> Features:
+        """(n, recipe.size) for pixels (n, side, side, 3); `mirrored` sees each picture from left to right reversed."""
+        if not len(pixels):
+            return np.empty((0, self.recipe.size), np.float32)
+        seen = pixels[:, :, ::-1] if mirrored else pixels
+        # TensorFlow's preprocessing of the EfficientNet-Lite models: (x - 127) / 128.
+        scaled = (np.ascontiguousarray(seen.transpose(0, 3, 1, 2), dtype=np.float32) - 127.0) / 128.0
+        maps = self._backbone.maps(scaled)
+        pooled = [pool for tap in self.recipe.taps for pool in (maps[tap].mean((2, 3)), maps[tap].max((2, 3)))]
+        return np.concatenate(pooled, axis=1)
