@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from google.api_core import exceptions as google_errors
 from google.auth import exceptions as auth_errors
-from google.cloud import storage
+from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import exceptions as requests_errors
 
@@ -66,10 +66,10 @@ class LineWriter:
 class Storage:
     """Reads and writes gs:// objects. STORAGE_EMULATOR_HOST, when set, is honoured by Google's own client."""
 
-    def __init__(self, client: storage.Client | None = None) -> None:
+    def __init__(self, client: Client | None = None) -> None:
         if client is None:
             with _translated("Cloud Storage"):
-                client = storage.Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT"))
+                client = Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT"))
         self._client = client
 
     def _blob(self, uri: str) -> Any:
