@@ -89,8 +89,7 @@ def settle(declared: Mapping[str, Parameter], config: Mapping[str, Any]) -> tupl
     for key, value in config.items():
         name = _CAMEL.sub("_", key).lower()
         if name not in declared:
-            known = ", ".join(sorted(declared)) or "none"
-            problems.append(f"{key} is no parameter of this model type (known: {known})")
+            problems.append(f"{key} is no parameter of this model type")
         elif name in seen:
             problems.append(f"{seen[name]} and {key} name the same parameter")
         elif problem := declared[name].problem(value):

@@ -83,7 +83,7 @@ def next_step(run: Run, now: datetime, settings: Settings) -> Step:
     if run.configured is None:
         return Configure()
     if run.configured.problems:
-        return Finish(_failed_of_problems(run.configured.problems))
+        return Finish(_failed_of_problems(run, run.configured.problems))
     for stage, job in run.pipeline.jobs():
         step = _step_of_job(run, stage.name, stage.topic, job, now, settings)
         if step is not None:
@@ -91,8 +91,9 @@ def next_step(run: Run, now: datetime, settings: Settings) -> Step:
     return Finish(Finished("COMPLETE"))
 
 
-def _failed_of_problems(problems: tuple[str, ...]) -> Finished:
-    hint = "correct the model run's config, or the deployment's limits, and press Train model again"
+def _failed_of_problems(run: Run, problems: tuple[str, ...]) -> Finished:
+    known = ", ".join(sorted(run.pipeline.parameters)) or "none"
+    hint = f"correct the model run's config, then press Train model again; its parameters are: {known}"
     return Finished("FAILED", sentence("; ".join(problems)), hint)
 
 

@@ -1,0 +1,160 @@
+"""Pipelines as data: the shipped files are right, and a wrong one says what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.errors import BadDefinition
+from orchestrator.limits import limit_problems
+from orchestrator.parameters import Parameter, settle
+from orchestrator.pipelines import SHIPPED, Pipeline, dump, read_pipeline, read_pipelines
+from orchestrator.templates import render
+from tests.functions.world import SETTINGS, World, make_pipeline
+
+GOOD = """
+version: 1
+model_type: mine
+description: A pipeline of one's own.
+parameters:
+  epochs: {type: integer, default: 3, minimum: 1, maximum: 10, help: "Passes over the data."}
+stages:
+  - name: etl
+    jobs:
+      - {name: export, kind: CustomJob, image: etl/mine, status: EXPORTING_DATA, outputs: [table],
+         args: {epochs: "${parameters.epochs}"}}
+  - name: deploy
+    jobs:
+      - {name: endpoint, kind: CustomJob, image: "docker.io/me/deploy:7", status: TRAINING_MODEL,
+         args: {table: "${etl.export.table}"}}
+"""
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("**/*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_pipeline_is_right_and_survives_being_recorded(path: Path) -> None:
+    pipeline = read_pipeline(path)
+    assert Pipeline.model_validate(dump(pipeline)) == pipeline
+
+
+@pytest.mark.parametrize("model_type", sorted(read_pipelines()))
+def test_every_shipped_pipeline_s_defaults_are_within_the_default_limits(model_type: str) -> None:
+    pipeline = read_pipelines()[model_type]
+    values, problems = settle(pipeline.parameters, {})
+    assert not problems and not limit_problems(pipeline, values, SETTINGS)
+
+
+def test_dropping_in_a_file_adds_a_model_type_and_its_own_stage_runs_on_the_topic_custom(tmp_path: Path) -> None:
+    world = World(pipelines=make_pipeline(GOOD, tmp_path))
+    assert "mine" in world.get("/models").content
+    world.start("mine")
+    world.log_hint(world.end_job(result={"version": 1, "outputs": {"table": "gs://b/t"}}))
+    assert [topic for topic, _ in world.queue.messages] == ["custom"]
+    world.pump()
+    container = world.jobs.requests[1].body["job_spec"]["worker_pool_specs"][0]["container_spec"]
+    assert container["image_uri"] == "docker.io/me/deploy:7" and "--table=gs://b/t" in container["args"]
+
+
+def test_own_pipelines_live_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "custom").mkdir()
+    (tmp_path / "custom" / "mine.yaml").write_text(GOOD)
+    assert list(read_pipelines(tmp_path)) == ["mine"]
+    (tmp_path / "mine.yaml").write_text(GOOD)
+    with pytest.raises(BadDefinition, match="two files define the model type 'mine'"):
+        read_pipelines(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda p: p.update(version=2), "version"),
+        (lambda p: p.update(colour="red"), "colour: Extra inputs are not permitted"),
+        (lambda p: p.pop("stages"), "stages: Field required"),
+        (lambda p: p["stages"].clear(), "stages"),
+        (lambda p: p.update(model_type="other"), "name the file after it"),
+        (lambda p: p["stages"][0].update(name="Etl"), "stages.0.name"),
+        (lambda p: p["stages"].append(p["stages"][0]), "stage 'etl' needs a name of its own"),
+        (lambda p: p["stages"][0]["jobs"].append(p["stages"][0]["jobs"][0]), "two jobs 'export'"),
+        (lambda p: p["stages"][0]["jobs"][0].update(kind="TuningJob"), "TuningJob"),
+        (lambda p: p["stages"][0]["jobs"][0].update(status="COMPLETE"), "EXPORTING_DATA"),
+        (lambda p: p["stages"][0]["jobs"][0].update(timeout_s=1), "timeout_s"),
+        (
+            lambda p: p["stages"][0]["jobs"][0]["args"].update(x="${parameters.none}"),
+            "${parameters.none} is no parameter",
+        ),
+        (lambda p: p["stages"][0]["jobs"][0]["args"].update(x="${deploy.endpoint.x}"), "output of an earlier job"),
+        (lambda p: p["stages"][1]["jobs"][0]["args"].update(x="${etl.export.nothing}"), "${etl.export.nothing}"),
+        (lambda p: p["stages"][1]["jobs"][0].update(machine="${etl.export.table}"), "must be a declared parameter"),
+        (lambda p: p["stages"][0]["jobs"][0].update(metadata={"a": "${output.b}"}), "none of its outputs"),
+        (lambda p: p["parameters"]["epochs"].update(default=11), "must be at most 10, not 11"),
+        (lambda p: p["parameters"]["epochs"].update(type="list"), "parameters.epochs.type"),
+    ],
+)
+def test_a_wrong_definition_is_refused_with_the_file_s_name_and_the_problem(
+    tmp_path: Path, change: object, words: str
+) -> None:
+    content = yaml.safe_load(GOOD)
+    change(content)  # type: ignore[operator]
+    with pytest.raises(BadDefinition) as caught:
+        make_pipeline(yaml.safe_dump(content), tmp_path)
+    assert "mine.yaml" in str(caught.value) and words in str(caught.value)
+
+
+def test_all_wrong_files_are_named_together(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("{")
+    (tmp_path / "b.yaml").write_text("version: 1")
+    with pytest.raises(BadDefinition, match=r"(?s)a\.yaml.*b\.yaml"):
+        read_pipelines(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("integer", 3, 3),
+        ("integer", "3", 3),
+        ("integer", 3.0, 3),
+        ("number", "0.5", 0.5),
+        ("boolean", "True", True),
+        ("boolean", False, False),
+        ("string", "a,b", "a,b"),
+    ],
+)
+def test_a_value_is_read_in_its_parameter_s_type(kind: str, value: object, expected: object) -> None:
+    default = {"integer": 1, "number": 1.0, "boolean": True, "string": ""}[kind]
+    values, problems = settle({"x": Parameter(type=kind, default=default, help="h")}, {"x": value})  # type: ignore[arg-type]
+    assert (values["x"], problems) == (expected, []) and type(values["x"]) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("integer", 3.5),
+        ("integer", True),
+        ("integer", "three"),
+        ("integer", None),
+        ("number", "nan"),
+        ("number", float("inf")),
+        ("boolean", 1),
+        ("string", 7),
+        ("string", ["a"]),
+    ],
+)
+def test_a_value_of_another_type_is_a_problem_and_changes_nothing(kind: str, value: object) -> None:
+    default = {"integer": 1, "number": 1.0, "boolean": True, "string": ""}[kind]
+    values, problems = settle({"x": Parameter(type=kind, default=default, help="h")}, {"x": value})  # type: ignore[arg-type]
+    assert values["x"] == default and len(problems) == 1 and problems[0].startswith("x must be a")
+
+
+def test_two_spellings_of_one_parameter_are_a_problem() -> None:
+    declared = {"batch_size": Parameter(type="integer", default=1, help="h")}
+    assert settle(declared, {"batch_size": 2, "batchSize": 3})[1] == [
+        "batch_size and batchSize name the same parameter"
+    ]
+
+
+def test_a_placeholder_alone_keeps_its_type_and_within_a_text_becomes_words() -> None:
+    values = {"a.b": True, "n": 3}
+    assert render("${n}", values) == 3
+    assert render("x=${n},y=${a.b}", values) == "x=3,y=true"
+    assert render("no ${} placeholder here", values | {"": "empty"}) == "no empty placeholder here"
