@@ -12,7 +12,8 @@ MAX_TEXT = 300
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1c2430}
 h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}
-table{border-collapse:collapse;margin:.6rem 0}th,td{padding:.25rem .7rem;border-bottom:1px solid #dde2e8;text-align:right}
+table{border-collapse:collapse;margin:.6rem 0}
+th,td{padding:.25rem .7rem;border-bottom:1px solid #dde2e8;text-align:right}
 th{font-weight:600;background:#f4f6f8}th:first-child,td:first-child{text-align:left}
 .note{color:#5b6673}.good{background:#d9f2df}.bad{background:#fbe0dd}td.text{text-align:left;max-width:36rem}
 """

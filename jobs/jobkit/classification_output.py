@@ -1,0 +1,164 @@
+"""What inference of a classification question leaves behind: predictions, metrics, report, and rows in Labelbox.
+
+Used by text and image jobs alike: they bring (row, answers, decision) triples, this module does the rest.
+"""
+
+import heapq
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import labelbox
+
+from jobkit.dataset_report import ClassEntry
+from jobkit.ending import Result
+from jobkit.evaluation import ClassificationEvaluation
+from jobkit.labelbox_rows import Row, checklist_row, classification_metric_rows, radio_row
+from jobkit.manifest import ManifestRow
+from jobkit.ontology import CHECKLIST
+from jobkit.report import MAX_EXAMPLES, MAX_TEXT, classification_page
+from jobkit.sinks import SinkOutcome, bring
+from jobkit.splits import TEST
+from jobkit.storage import Storage
+
+VERSION = 1
+Example = tuple[str, str, str, str, float]
+
+
+class ClassificationOutput:
+    """Turns predictions into Labelbox's rows, and counts as they pass.
+
+    Evaluation uses every prediction; `upload_min_confidence` only says which are worth uploading.
+    """
+
+    def __init__(
+        self, classes: tuple[ClassEntry, ...], model_run_id: str, *, single: bool, upload_min_confidence: float = 0.0
+    ) -> None:
+        self._classes = {entry.display_name: entry for entry in classes}
+        self._features = {entry.display_name: entry.name for entry in classes}
+        self.model_run_id = model_run_id
+        self._single = single
+        self._minimum = upload_min_confidence
+        self._mistakes: list[tuple[float, str, Example]] = []
+        self.evaluation = ClassificationEvaluation(self._classes, single=single)
+        self.counts = dict.fromkeys(
+            ("rows", "predictions", "metric_rows", "metric_rows_cut", "below_upload_min_confidence", "unknown_class"), 0
+        )
+
+    def rows(self, row: ManifestRow, answers: Mapping[str, float] | None, decided: Collection[str]) -> Iterator[Row]:
+        """The Labelbox rows of one data row. `answers` is class -> confidence, None where there is no prediction;
+        `decided` are the classes that the model says."""
+        self.counts["rows"] += 1
+        truth = row.labels if row.labelled else None
+        self.evaluation.add(row.split, truth, answers, decided)
+        if answers is not None:
+            yield from self._prediction_rows(row.data_row_id, {name: answers[name] for name in decided})
+        if truth is not None:
+            metric_rows, cut = classification_metric_rows(row.data_row_id, truth, answers or {}, self._features)
+            self.counts["metric_rows"] += len(metric_rows)
+            self.counts["metric_rows_cut"] += cut
+            yield from metric_rows
+            if row.split == TEST and set(truth) != set(decided):
+                self._remember(row, truth, answers or {}, decided)
+
+    def _prediction_rows(self, data_row_id: str, said: Mapping[str, float]) -> Iterator[Row]:
+        """One row a question; a class that left the ontology is counted, not fatal."""
+        by_question: dict[str, dict[str, float]] = {}
+        kinds: dict[str, str] = {}
+        for name, confidence in said.items():
+            entry = self._classes.get(name)
+            if entry is None:
+                self.counts["unknown_class"] += 1
+            elif confidence < self._minimum:
+                self.counts["below_upload_min_confidence"] += 1
+            else:
+                by_question.setdefault(entry.question, {})[entry.feature_schema_id] = confidence
+                kinds[entry.question] = entry.kind
+        for question, options in by_question.items():
+            self.counts["predictions"] += 1
+            if kinds[question] == CHECKLIST:
+                yield checklist_row(self.model_run_id, data_row_id, question, options)
+            else:
+                best = max(options, key=lambda option: (options[option], option))  # a radio takes one answer
+                yield radio_row(self.model_run_id, data_row_id, question, best, options[best])
+
+    def _remember(
+        self, row: ManifestRow, truth: Collection[str], answers: Mapping[str, float], decided: Collection[str]
+    ) -> None:
+        """Keeps the surest mistakes for the report."""
+        sure = max((answers.get(name, 0.0) for name in decided), default=0.0)
+        example = (row.data_row_id, row.content[:MAX_TEXT], ", ".join(truth), ", ".join(decided) or "(none)", sure)
+        heapq.heappush(self._mistakes, (sure, row.data_row_id, example))
+        if len(self._mistakes) > MAX_EXAMPLES:
+            heapq.heappop(self._mistakes)
+
+    def examples(self) -> list[Example]:
+        """The mistakes kept, the surest first."""
+        return [example for _, _, example in sorted(self._mistakes, reverse=True)]
+
+
+def finish(
+    output: ClassificationOutput,
+    report: Mapping[str, Any],
+    notes: Mapping[str, str],
+    storage: Storage,
+    folder: str,
+    sink: str,
+    make_client: Callable[[], labelbox.Client],
+) -> Result:
+    """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.
+
+    Safe to repeat: files are written over by themselves, and an upload of this folder's name is found again.
+    """
+    rows = (json.loads(line) for line in storage.read_lines(f"{folder}/predictions.ndjson"))
+    scope = output.model_run_id
+    outcome = bring(sink, rows, scope, folder.rsplit("/", 1)[-1], make_client)
+    splits = output.evaluation.metrics()
+    counts = {**output.counts, "uploaded": outcome.sent, "refused": outcome.refused}
+    metrics = {
+        "version": VERSION,
+        "splits": splits,
+        "counts": counts,
+        "upload": {"state": outcome.state, "sentence": outcome.sentence, "reasons": list(outcome.reasons)},
+        "classes": report["classes"],
+        "notes": dict(notes),
+    }
+    storage.write_text(f"{folder}/metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    told = _told(report, notes, outcome)
+    page = classification_page("Model run report", splits, told, output.examples())
+    storage.write_text(f"{folder}/report.html", page, "text/html; charset=utf-8")
+    headline = output.evaluation.summary(TEST)
+    return Result(
+        outputs={
+            "predictions": f"{folder}/predictions.ndjson",
+            "metrics": f"{folder}/metrics.json",
+            "report": f"{folder}/report.html",
+        },
+        counts=counts,
+        metrics=headline,
+        metadata={
+            "upload": outcome.sentence,
+            **{f"test_{name}": f"{value:.3f}" for name, value in headline.items() if name in _SHOWN},
+        },
+    )
+
+
+_SHOWN = ("accuracy", "macro_f1", "micro_f1", "majority_baseline")
+
+
+def _told(report: Mapping[str, Any], notes: Mapping[str, str], outcome: SinkOutcome) -> dict[str, str]:
+    """The report's table of what happened beside."""
+    rows = report["rows"]
+    told = {**notes, "upload": outcome.sentence, "rows": f"{rows['seen']} seen, {rows['labelled']} labelled"}
+    for key, title in (("skipped", "skipped rows"), ("unlabelled", "rows not evaluated")):
+        parts = [f"{item['count']} {reason.replace('_', ' ')}" for reason, item in report.get(key, {}).items()]
+        if parts:
+            told[title] = ", ".join(parts)
+    left_out = report.get("left_out_classes", {})
+    if left_out:
+        told["classes left out"] = ", ".join(f"{name} ({count})" for name, count in left_out.items())
+    if report.get("duplicates_across_splits"):
+        told["duplicates across splits"] = f"{report['duplicates_across_splits']['count']} rows"
+    for index, note in enumerate(report.get("notes", [])[:20], start=1):
+        told[f"note {index}"] = note
+    return told
