@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -175,9 +175,14 @@ class PubSub:
     a serverless instance is frozen between requests.
     """
 
-    def __init__(self, topic_name: Any, deadline_s: float) -> None:
+    def __init__(self, topic_name: Callable[[str], str], deadline_s: float) -> None:
         self._topic_name, self._deadline_s = topic_name, deadline_s
         self._cached: Any = None
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._cached is not None:
+            self._cached.transport.close()
 
     def _client(self) -> Any:
         if self._cached is None:

@@ -271,7 +271,8 @@ class World:
         job = self.jobs.by_name[name or list(self.jobs.by_name)[-1]]
         ended = replace(job, state=state, outputs=outputs or {}, error_message=message)
         self.jobs.by_name[job.name] = ended
-        folder = f"endings/{job.labels['lb_model_run']}/{job.labels['lb_run_number']}/{job.labels['lb_attempt']}/{job.number}"
+        run = f"{job.labels['lb_model_run']}/{job.labels['lb_run_number']}"
+        folder = f"endings/{run}/{job.labels['lb_attempt']}/{job.number}"
         for file, content in (("result", result), ("error", error)):
             if content is not None:
                 self.store.create(f"{folder}/{file}.json", json.dumps(content).encode())
