@@ -1,8 +1,6 @@
 """Pictures in batches of equal size for a network: read by a few threads, in order, with bounded memory."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from jobkit.fetch import in_order
 from jobkit.images import BadImageError, as_rgb, opened
 
 READERS = 8
@@ -18,7 +17,6 @@ BATCH_SIZE = 16
 
 Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -42,25 +40,6 @@ def decoded(data: bytes, side_px: int) -> Pixels:
     return np.asarray(square)
 
 
-def in_order(
-    work: Callable[[Item], Answer], items: Iterable[Item], threads: int = READERS
-) -> Iterator[tuple[Item, Answer]]:
-    """`work` done by threads, answers in the order of the items; at most two items a thread are taken ahead."""
-    source = iter(items)
-    waiting: deque[tuple[Item, Future[Answer]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            waiting.extend((item, pool.submit(work, item)) for item in islice(source, 2 * threads))
-            while waiting:
-                item, future = waiting.popleft()
-                answer = future.result()
-                waiting.extend((item_ahead, pool.submit(work, item_ahead)) for item_ahead in islice(source, 1))
-                yield item, answer
-        finally:
-            for _, future in waiting:
-                future.cancel()
-
-
 def batches(
     read: Callable[[Item], bytes], items: Iterable[Item], side_px: int, size: int = BATCH_SIZE
 ) -> Iterator[Batch[Item]]:
@@ -72,7 +51,7 @@ def batches(
         except BadImageError as error:
             return str(error)
 
-    answers = in_order(picture, items)
+    answers = in_order(picture, items, workers=READERS)
     while chunk := list(islice(answers, size)):
         good = [(item, answer) for item, answer in chunk if not isinstance(answer, str)]
         failures = [(item, answer) for item, answer in chunk if isinstance(answer, str)]

@@ -1,0 +1,132 @@
+"""ETL job for images with one class each: Labelbox model run in, a filled Vertex data set, manifest and report out.
+
+    python -m etl.image_classification.main --model-run-id=ID --output-uri=gs://B/data/run/ \
+        --ending-uri=gs://B/endings/run/ --labels=lb_run_key=abc,lb_attempt=etl-prepare-1-0a1b2c3d4e
+"""
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import labelbox
+
+from etl.image_classification.choices import ImageChoices
+from etl.image_classification.files import INSTANCES, MANIFEST, TRAINING_FILE, Written, read_drafts, write_files
+from jobkit.arguments import Arguments, parse
+from jobkit.dataset_report import DatasetReport
+from jobkit.ending import Ending, Result, run_job
+from jobkit.errors import BadConfiguration
+from jobkit.export import ExportRow
+from jobkit.image_dataset import RUN_KEY_LABEL, Imported, VertexDatasets, dataset_client, parent
+from jobkit.image_drafts import Drafter
+from jobkit.image_store import ImageSource, ImageStore
+from jobkit.labelbox import client, export_rows, ontology, require_rows, split_map
+from jobkit.ontology import DROPDOWN, RADIO, choose_question
+from jobkit.progress import say
+from jobkit.storage import Storage, split_uri
+from jobkit.text_etl import OPTIONAL as CHOICE_PARAMETERS
+from jobkit.text_etl import SplitFinder
+
+REQUIRED = ("model-run-id", "output-uri")
+OPTIONAL = {**CHOICE_PARAMETERS, "labels": ""}
+REPORT = "dataset_report.json"
+DATASET = "dataset.txt"  # the data set's name, so that a restarted job of this attempt finds its own
+_LABEL = re.compile(r"([a-z][a-z0-9_-]{0,62})=([a-z0-9_-]{0,63})")
+
+
+def parse_labels(text: str) -> dict[str, str]:
+    """`k=v,k=v` as Vertex takes labels. Raises BadConfiguration for anything that it would refuse."""
+    labels = {}
+    for part in filter(None, text.split(",")):
+        matched = _LABEL.fullmatch(part)
+        if not matched:
+            raise BadConfiguration(f"'{part[:80]}' is no label of a Vertex resource (--labels).")
+        labels[matched[1]] = matched[2]
+    return labels
+
+
+def prepare(arguments: Arguments, ending: Ending, labelbox_client: labelbox.Client, storage: Storage) -> Result:
+    """Does the job's work."""
+    folder = arguments.folder("output-uri")
+    labels = parse_labels(arguments.text("labels"))
+    report = DatasetReport("single", ())
+    written = write_dataset(arguments, ending, labelbox_client, storage, report)
+    imported = fill_vertex_dataset(storage, folder, labels, written.training)
+    report.notes += [f"Vertex could not import: {failure}" for failure in imported.failures]
+    if imported.items < written.training:
+        report.notes.append(f"Vertex holds {imported.items} of {written.training} images")
+    report.write(storage, f"{folder}/{REPORT}")
+    return Result(
+        outputs={
+            "training_file": f"{folder}/{TRAINING_FILE}",
+            "manifest": f"{folder}/{MANIFEST}",
+            "prediction_instances": f"{folder}/{INSTANCES}",
+            "dataset": imported.dataset_id,
+            "dataset_report": f"{folder}/{REPORT}",
+        },
+        counts={
+            "rows": report.rows,
+            "labelled": report.labelled,
+            "skipped": report.skipped.counts.total(),
+            "images": written.instances,
+            "imported_images": imported.items,
+            "import_failures": len(imported.failures),
+        },
+        metadata=report.metadata(),
+    )
+
+
+def write_dataset(
+    arguments: Arguments, ending: Ending, labelbox_client: labelbox.Client, storage: Storage, report: DatasetReport
+) -> Written:
+    """Exports, stores the images and writes the files; fills the report."""
+    model_run_id, folder = arguments.text("model-run-id"), arguments.folder("output-uri")
+    question = choose_question(ontology(labelbox_client, model_run_id), arguments.text("question"), (RADIO, DROPDOWN))
+    choices = ImageChoices(question, arguments)
+    splits = SplitFinder(lambda: split_map(labelbox_client, model_run_id), arguments.flag("make-split"))
+    images = ImageStore(storage, f"gs://{split_uri(folder)[0]}/images", ImageSource.from_environment(storage).read)
+    drafter = Drafter(images, choices.judge, splits.split)
+    with tempfile.TemporaryDirectory() as work, (Path(work) / "drafts.jsonl").open("w+", encoding="utf-8") as file:
+        drafter.write(_announced(export_rows(labelbox_client, model_run_id), ending), report, file)
+        require_rows(report.rows, model_run_id)
+        choices.collect(read_drafts(file))
+        names = choices.keep(report)
+        return write_files(storage, folder, read_drafts(file), choices.images, names, report)
+
+
+def _announced(rows: Iterator[ExportRow], ending: Ending) -> Iterator[ExportRow]:
+    """Raises the status to PREPARING_DATA with the first row: the export is ready then."""
+    for row in rows:
+        ending.phase("PREPARING_DATA")
+        yield row
+
+
+def fill_vertex_dataset(storage: Storage, folder: str, labels: dict[str, str], images: int) -> Imported:
+    """The run's data set in Vertex, holding the images of the training file.
+
+    Safe to repeat: this attempt's own note is read first, then the data sets with the run's label, before one is made.
+    """
+    datasets = VertexDatasets(dataset_client(), parent())
+    note = f"{folder}/{DATASET}"
+    name = storage.read_text(note) if storage.exists(note) else None
+    if name is None and labels.get(RUN_KEY_LABEL):
+        name = datasets.find(labels[RUN_KEY_LABEL])
+    if name is None:
+        name = datasets.create(
+            "-".join(filter(None, ("lb", labels.get("lb_model_run"), labels.get("lb_run_number")))), labels
+        )
+    storage.write_text(note, name, content_type="text/plain")
+    say("The data set is there", dataset=name)
+    return datasets.fill(name, f"{folder}/{TRAINING_FILE}", images)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the job; the exit code is 0 only when its result is written."""
+    arguments = parse(__doc__ or "", REQUIRED, OPTIONAL, argv)
+    return run_job(arguments.text("ending-uri"), lambda ending: prepare(arguments, ending, client(), Storage()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
