@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from jobkit.classification import AnswerReader, Verdict, kept_classes, multiple_choice, single_choice
 from jobkit.dataset_report import MAX_IDS, ClassEntry, DatasetReport, describe
@@ -45,7 +45,7 @@ class Written:
 
 
 class ChoiceDataset:
-    """Collects the rows of one question and writes the data set."""
+    """Collects the rows of one question and writes the data set; used in a `with` block, which frees its file."""
 
     def __init__(self, question: Question, options: Sequence[Option], rules: ChoiceRules) -> None:
         self._question = question
@@ -60,6 +60,12 @@ class ChoiceDataset:
         self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
         self._several = 0
         self.report = DatasetReport("single" if rules.single else "multiple", ())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.close()
 
     def skip(self, row: ExportRow, reason: str) -> None:
         """Notes a row that has no content to predict."""

@@ -30,12 +30,12 @@ class Result:
 
 
 class Ending:
-    """The folder in which this job's last words lie."""
+    """The folder in which this job's last words lie. `storage` is open for the job to use until it ends."""
 
     def __init__(self, ending_uri: str, storage: Storage) -> None:
         job_id = os.environ.get(JOB_ID_VARIABLE) or "by-hand"
         self._folder = f"{ending_uri.rstrip('/')}/{job_id}"
-        self._storage = storage
+        self.storage = storage
         self._told: set[str] = set()
 
     def phase(self, status: str) -> None:
@@ -71,7 +71,7 @@ class Ending:
 
     def _write(self, name: str, body: Mapping[str, object]) -> None:
         text = json.dumps({"version": VERSION, **body}, ensure_ascii=False, sort_keys=True, allow_nan=False)
-        self._storage.write_text(f"{self._folder}/{name}", text)
+        self.storage.write_text(f"{self._folder}/{name}", text)
 
 
 def run_job(ending_uri: str, body: Callable[[Ending], Result], storage: Storage | None = None) -> int:
@@ -80,10 +80,18 @@ def run_job(ending_uri: str, body: Callable[[Ending], Result], storage: Storage 
     An error that is not a JobError is a fault of ours: its text stays in the log, since it may hold data of the user.
     """
     try:
-        ending = Ending(ending_uri, storage or Storage())
+        opened = storage or Storage()
     except JobError as error:
         say(error.sentence, severity="ERROR", kind=error.kind, hint=error.hint)
         return 1
+    try:
+        return _run(Ending(ending_uri, opened), body)
+    finally:
+        if storage is None:
+            opened.close()
+
+
+def _run(ending: Ending, body: Callable[[Ending], Result]) -> int:
     try:
         result = body(ending)
         ending.result(result)

@@ -16,6 +16,7 @@ import labelbox
 import requests
 from google.api_core import exceptions as google_errors
 from labelbox.schema.export_task import ExportTask, StreamType
+from lbox import exceptions as kinds  # type: ignore[import-untyped]
 
 from jobkit.errors import BadConfiguration, BadData, JobError, PermissionRefused, Transient, shorten
 from jobkit.export import ExportRow, parse_line
@@ -73,7 +74,6 @@ def patiently(operation: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
 
 def translate(error: Exception) -> JobError | None:
     """Our error for one of the SDK's; None for an error that does not come from talking to Labelbox."""
-    kinds = labelbox.exceptions
     text = shorten(str(getattr(error, "message", "") or error), 160)
     if isinstance(error, kinds.AuthenticationError | kinds.AuthorizationError):
         return PermissionRefused("Labelbox refused the API key.", "Put a valid key into the secret.")
@@ -93,7 +93,7 @@ def translate(error: Exception) -> JobError | None:
 
 def _is_busy(error: Exception, text: str) -> bool:
     """429 in its other clothes: a plain LabelboxError, or an answer that is not JSON (a proxy's page)."""
-    if not isinstance(error, labelbox.exceptions.LabelboxError):
+    if not isinstance(error, kinds.LabelboxError):
         return False
     return "429" in text or "Failed to parse response as JSON" in text
 

@@ -17,6 +17,7 @@ from typing import Any
 import labelbox
 import requests
 from labelbox.schema.annotation_import import MEAPredictionImport
+from lbox.exceptions import ResourceNotFoundError  # type: ignore[import-untyped]
 
 from jobkit.errors import JobError, shorten
 from jobkit.labelbox import patiently
@@ -99,12 +100,13 @@ class ModelRunSink:
                 sent += len(chunk) - bad.total()
                 reasons += bad
                 progress.step(len(chunk))
-        except JobError as error:
-            if any(words in error.sentence for words in _DEPRECATED):
-                say("Labelbox accepts no predictions on model runs", severity="WARNING", reason=error.sentence)
-                return SinkOutcome(REFUSED, sent, refused, (error.sentence,))
-            say("The upload did not end well", severity="ERROR", reason=error.sentence)
-            return SinkOutcome(FAILED, sent, refused, (error.sentence, *_most_frequent(reasons)))
+        except Exception as error:  # an answer of a shape that nobody expected must not cost the training either
+            sentence = error.sentence if isinstance(error, JobError) else f"unexpected {type(error).__name__}"
+            if any(words in sentence for words in _DEPRECATED):
+                say("Labelbox accepts no predictions on model runs", severity="WARNING", reason=sentence)
+                return SinkOutcome(REFUSED, sent, refused, (sentence,))
+            say("The upload did not end well", severity="ERROR", reason=sentence)
+            return SinkOutcome(FAILED, sent, refused, (sentence, *_most_frequent(reasons)))
         if not sent and not refused:
             return SinkOutcome(NOT_ASKED)
         return SinkOutcome(PARTLY if refused else ACCEPTED, sent, refused, _most_frequent(reasons))
@@ -127,7 +129,7 @@ class ModelRunSink:
         found: dict[str, Any] | None
         try:
             found = MEAPredictionImport.from_name(self._client, self._model_run_id, name, as_json=True)
-        except labelbox.exceptions.ResourceNotFoundError:
+        except ResourceNotFoundError:
             found = None
         return found
 

@@ -72,6 +72,10 @@ class Storage:
                 client = Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT"))
         self._client = client
 
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
     def _blob(self, uri: str) -> Any:
         bucket, name = split_uri(uri)
         return self._client.bucket(bucket).blob(name)

@@ -92,19 +92,20 @@ def prepare(arguments: Arguments, ending: Ending, client: labelbox.Client, stora
     )
     question = choose_question(ontology(client, model_run_id), arguments.text("question"))
     options = choose_options(question, comma_list(arguments.text("classes")))
-    dataset = ChoiceDataset(question, options, rules)
     splits = SplitFinder(lambda: split_map(client, model_run_id), arguments.flag("make-split"))
     reader = TextReader(storage, FetchRules.from_environment(MAX_BYTES), buckets_from_environment())
     progress = Progress("Preparing rows")
-    for row, content in in_order(reader.read, _announced(export_rows(client, model_run_id), ending), reader.quick):
-        progress.step()
-        if content.reason:
-            dataset.skip(row, content.reason)
-        else:
-            dataset.add(row, content.text, splits.split(row))
-    progress.finish()
-    require_rows(dataset.report.rows, model_run_id)
-    written = dataset.write(storage, arguments.folder("output-uri"), single_line if single else multiple_line)
+    rows = _announced(export_rows(client, model_run_id), ending)
+    with ChoiceDataset(question, options, rules) as dataset:
+        for row, content in in_order(reader.read, rows, reader.quick):
+            progress.step()
+            if content.reason:
+                dataset.skip(row, content.reason)
+            else:
+                dataset.add(row, content.text, splits.split(row))
+        progress.finish()
+        require_rows(dataset.report.rows, model_run_id)
+        written = dataset.write(storage, arguments.folder("output-uri"), single_line if single else multiple_line)
     report = written.report
     return Result(
         outputs={

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from jobkit.arguments import parse
 from jobkit.ending import run_job
 from jobkit.labelbox import client
-from jobkit.storage import Storage
 from jobkit.text_etl import OPTIONAL, REQUIRED, prepare
 
 
@@ -15,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(__doc__ or "", REQUIRED, OPTIONAL, argv)
     return run_job(
         arguments.text("ending-uri"),
-        lambda ending: prepare(arguments, ending, client(), Storage(), single=True),
+        lambda ending: prepare(arguments, ending, client(), ending.storage, single=True),
     )
 
 

@@ -41,7 +41,7 @@ def run(arguments: Arguments, storage: Storage) -> Result:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job; the exit code is 0 only when its result is written."""
     arguments = parse(__doc__ or "", REQUIRED, OPTIONAL, argv)
-    return run_job(arguments.text("ending-uri"), lambda _: run(arguments, Storage()))
+    return run_job(arguments.text("ending-uri"), lambda ending: run(arguments, ending.storage))
 
 
 if __name__ == "__main__":
