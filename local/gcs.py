@@ -76,8 +76,16 @@ class StorageServer:
 
     def start(self) -> None:
         """Start it and return once it lists buckets."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start it without waiting for it."""
         self._root.mkdir(parents=True, exist_ok=True)
         self.process.start()
+
+    def wait_ready(self) -> None:
+        """Return once it lists buckets."""
         self.process.wait_ready(self._answers, READY_DEADLINE_S)
 
     def _answers(self) -> bool:

@@ -156,6 +156,13 @@ class Process:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         return environment
 
+    def wait(self) -> int:
+        """Wait for the child's end and return its exit code (-n after signal n)."""
+        assert self._child, f"{self.name} was not started"
+        while self._child.poll() is None:
+            time.sleep(POLL_S)
+        return int(self._child.returncode)
+
     def wait_ready(self, check: Callable[[], bool], deadline_s: float) -> None:
         """Return once `check` says yes; StartError when the child dies first or time is up.
 
@@ -195,6 +202,7 @@ class Process:
             signal_group(child.pid, signal.SIGKILL)
             if not self._wait_gone(child, 10):
                 raise RuntimeError(f"{self.name} (process group {child.pid}) survived SIGKILL")
+        self._child = None  # its id may be another process's from now on
         self._wait_port_free()
 
     @staticmethod

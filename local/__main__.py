@@ -1,0 +1,114 @@
+"""`python -m local run` and `python -m local up`: the whole system on this machine, without an account."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from local.commands import RunOptions
+
+ROOT = Path(__file__).resolve().parent.parent
+# The functions' own package, read here for its pipelines, its ledger and its signature.
+sys.path.insert(0, str(ROOT / "functions"))
+
+DEFAULT_PIPELINE = "text_single_classification"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    whole = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--pipeline", default=DEFAULT_PIPELINE, help="a model type of functions/pipelines/")
+    shared.add_argument("--export", type=Path, help="your own Labelbox export (NDJSON, export v2 rows)")
+    shared.add_argument("--duplicate", action="store_true", help="push every message twice")
+    shared.add_argument("--refuse-predictions", action="store_true", help="Labelbox refuses predictions on model runs")
+    shared.add_argument(
+        "--google-pubsub", action="store_true", help="Google's own Pub/Sub emulator (needs gcloud, Java)"
+    )
+    shared.add_argument("--local-dir", type=Path, default=ROOT / ".local", help="where state and summary.json go")
+    commands = whole.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", parents=[shared], help="one sample model run from the request to COMPLETE")
+    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="the model run's config")
+    run.add_argument("--timeout-s", type=float, default=1800.0, help="give up after so long")
+    commands.add_parser("up", parents=[shared], help="keep everything running, and print how to start a training")
+    return whole
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 only when the run ended COMPLETE; 130 after Ctrl-C; 1 on a failed run, 2 on a wrong command line."""
+    whole = parser()
+    given = whole.parse_args(arguments)
+    _loopback_without_proxy()
+    for number in STOP_SIGNALS:
+        signal.signal(number, _interrupt)
+
+    from rich.console import Console
+
+    from local import commands
+    from local.labelbox_side import NoModelRun, RequestRefused
+    from local.processes import StartError
+    from local.pubsub.google_emulator import EmulatorMissingError
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    try:
+        options = _options(given)
+    except ValueError as error:
+        whole.error(str(error))
+    try:
+        if given.command == "run":
+            return commands.run(options, console)
+        commands.up(options, console)
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left running")
+        return commands.EXIT_COMPLETE if given.command == "up" else commands.EXIT_INTERRUPTED
+    except (StartError, RequestRefused, NoModelRun, EmulatorMissingError) as error:
+        console.print(str(error), style="red", highlight=False, markup=False)
+    return commands.EXIT_FAILED
+
+
+def _options(given: argparse.Namespace) -> RunOptions:
+    from local.commands import RunOptions, parse_setting
+    from orchestrator.pipelines import read_pipelines
+
+    known = read_pipelines()
+    if given.pipeline not in known:
+        raise ValueError(f"there is no pipeline {given.pipeline!r}; there are {', '.join(sorted(known))}")
+    sample = given.export or ROOT / "samples" / given.pipeline / "export.ndjson"
+    if not sample.is_file():
+        raise ValueError(f"there is no export {sample}; give one with --export")
+    return RunOptions(
+        pipeline=given.pipeline,
+        export=given.export.absolute() if given.export else None,
+        config=dict(parse_setting(text) for text in getattr(given, "set", [])),
+        duplicate=given.duplicate,
+        refuse_predictions=given.refuse_predictions,
+        google_pubsub=given.google_pubsub,
+        timeout_s=getattr(given, "timeout_s", 0.0),
+        local_dir=given.local_dir.absolute(),
+    )
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """The first signal interrupts; the ones after it must not interrupt the stopping."""
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _loopback_without_proxy() -> None:
+    """A proxy of the person's shell must not be asked for what runs on this machine."""
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join([*hosts, "127.0.0.1", "localhost"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Before a pipeline runs: what its jobs' images would hold is installed, an environment per set of requirements."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from local.environments import environment_key, resolved_lines
+from local.functions import ROOT
+from local.processes import Process, StartError, log_tail
+from local.state import StateFolder
+from orchestrator.pipelines import CustomJob, Pipeline
+
+# What stands in for AutoML: the stand-in trains with the project's own trainer of the same task.
+AUTOML_TRAINER = "train/image_classification"
+
+
+def requirements_of(pipeline: Pipeline) -> list[Path]:
+    """The requirement files of all jobs of a pipeline, each once, in the order in which they are needed."""
+    images = [job.image if isinstance(job, CustomJob) else AUTOML_TRAINER for _, job in pipeline.jobs()]
+    files = [ROOT / "jobs" / image / "requirements.txt" for image in dict.fromkeys(images)]
+    return [file for file in files if file.exists()]  # an image given by its full uri has none here
+
+
+def prepare(pipeline: Pipeline, environments_dir: Path, state: StateFolder, console: Console) -> None:
+    """Install what is missing, side by side, and say so; quick where nothing is. StartError with pip's last lines.
+
+    Safe to repeat and to interrupt: an environment gets its name only when it is whole.
+    """
+    missing = [
+        file
+        for file in requirements_of(pipeline)
+        if not (environments_dir / environment_key(resolved_lines(file)) / "bin" / "python").exists()
+    ]
+    if not missing:
+        return
+    names = ", ".join(str(file.parent.relative_to(ROOT / "jobs")) for file in missing)
+    installer = Process(
+        "environments",
+        [sys.executable, "-m", "local.environments", "--root", environments_dir, *missing],
+        {"PYTHONPATH": str(ROOT)},
+        state.path / "logs" / "environments.log",
+        state.path,
+    )
+    began = time.monotonic()
+    try:
+        installer.start()
+        state.record([installer])
+        with console.status(f"installing what the jobs need, once: {names}"):
+            if not console.is_terminal:
+                console.print(f"installing what the jobs need, once: {names}", highlight=False)
+            code = installer.wait()
+    finally:
+        installer.stop()
+    if code:
+        raise StartError(f"the jobs' environments could not be made:\n{log_tail(installer.log)}")
+    console.print(f"installed in {time.monotonic() - began:.0f} s", highlight=False)
