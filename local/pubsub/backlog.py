@@ -1,14 +1,15 @@
 """Messages and what each subscription still owes of them: the SQL. The broker's lock guards every call."""
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable
 
 from local.pubsub.resources import Delivery, Draft, Lease, Message, Subscription
 
 _READY = """
-SELECT d.id, d.lease, d.failures, m.id, m.data, m.attributes, m.ordering_key, m.published
-FROM deliveries d JOIN messages m ON m.id = d.message
+SELECT d.id, d.lease, d.failures, d.message
+FROM deliveries d
 WHERE d.subscription = ? AND d.leased = 0 AND d.due <= ? AND d.expires > ?
   AND (d.ordering_key = '' OR NOT EXISTS (
         SELECT 1 FROM deliveries e
@@ -45,17 +46,33 @@ class Backlog:
             self._db.executemany(insert, rows)
         return self._last_id
 
-    def take(self, subscription: str, limit: int, lease_s: float, now: float) -> list[Delivery]:
-        """Leases up to `limit` deliveries that are due; of an ordering key only the oldest one."""
+    def take(
+        self, subscription: str, limit: int, lease_s: float, now: float, max_bytes: float = math.inf
+    ) -> list[Delivery]:
+        """Leases up to `limit` deliveries that are due; of an ordering key only the oldest one.
+
+        Together they hold at most `max_bytes` of data, except that the first is taken whatever its size.
+        """
         taken: list[Delivery] = []
-        for row in self._db.execute(_READY, (subscription, now, now, limit)).fetchall():
-            delivery, lease, failures, message, data, attributes, ordering_key, published = row
+        for delivery, lease, failures, message_id in self._db.execute(
+            _READY, (subscription, now, now, limit)
+        ).fetchall():
+            message = self._message(message_id)
+            max_bytes -= len(message.data)
+            if taken and max_bytes < 0:
+                break
             self._db.execute(
                 "UPDATE deliveries SET leased = 1, lease = lease + 1, due = ? WHERE id = ?", (now + lease_s, delivery)
             )
-            content = Message(message, bytes(data), json.loads(attributes), ordering_key, published)
-            taken.append(Delivery(Lease(delivery, lease + 1), subscription, failures + 1, content))
+            taken.append(Delivery(Lease(delivery, lease + 1), subscription, failures + 1, message))
         return taken
+
+    def _message(self, message_id: int) -> Message:
+        row = self._db.execute(
+            "SELECT data, attributes, ordering_key, published FROM messages WHERE id = ?", (message_id,)
+        )
+        data, attributes, ordering_key, published_s = row.fetchone()
+        return Message(message_id, bytes(data), json.loads(attributes), ordering_key, published_s)
 
     def holds(self, lease: Lease) -> bool:
         """Whether the lease is still running."""
@@ -85,14 +102,13 @@ class Backlog:
     def held(self, lease: Lease) -> tuple[str, int, Message] | None:
         """Subscription, failures so far and message of a running lease; None when the lease is void."""
         row = self._db.execute(
-            "SELECT d.subscription, d.failures, m.id, m.data, m.attributes, m.ordering_key, m.published"
-            " FROM deliveries d JOIN messages m ON m.id = d.message WHERE d.id = ? AND d.lease = ? AND d.leased = 1",
+            "SELECT subscription, failures, message FROM deliveries WHERE id = ? AND lease = ? AND leased = 1",
             (lease.delivery, lease.number),
         ).fetchone()
         if row is None:
             return None
-        subscription, failures, message, data, attributes, ordering_key, published = row
-        return subscription, failures, Message(message, bytes(data), json.loads(attributes), ordering_key, published)
+        subscription, failures, message_id = row
+        return subscription, failures, self._message(message_id)
 
     def overdue(self, now: float) -> list[Lease]:
         """Leases whose deadline has passed."""

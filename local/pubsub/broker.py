@@ -1,6 +1,7 @@
 """The heart: one lock, one database; publishing, leasing, settling, and what happens to a failed attempt."""
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -15,6 +16,8 @@ from local.pubsub.errors import FailedPrecondition, Unavailable
 from local.pubsub.registry import Registry
 from local.pubsub.resources import Delivery, Draft, Lease, Message, Subscription
 
+# Clients that were pointed at an emulator take answers of at most 4 MiB, gRPC's default.
+_PULL_BYTES = 3_500_000
 _log = logging.getLogger(__name__)
 
 
@@ -114,13 +117,15 @@ class Broker:
         ]
         return self._backlog.add(draft, takers, self.clock())
 
-    def take(self, subscription: str, limit: int, lease_s: float, now: float) -> list[Delivery]:
+    def take(
+        self, subscription: str, limit: int, lease_s: float, now: float, max_bytes: float = math.inf
+    ) -> list[Delivery]:
         """Leases what is due at `now`; announced, because the end of a lease is a moment that the sweep must meet."""
         with self.changed:
             if self.stopping:
                 return []
             with self._db:
-                taken = self._backlog.take(subscription, limit, lease_s, now)
+                taken = self._backlog.take(subscription, limit, lease_s, now, max_bytes)
             if taken:
                 self.changed.notify_all()
             return taken
@@ -137,7 +142,8 @@ class Broker:
             for last_look in (False, True):
                 facts = self.pull_subscription(subscription)
                 now = self.clock()
-                taken = self.take(subscription, limit, lease_s or facts.ack_deadline_s, now) if limit > 0 else []
+                lease_s = lease_s or facts.ack_deadline_s
+                taken = self.take(subscription, limit, lease_s, now, _PULL_BYTES) if limit > 0 else []
                 if taken or last_look or self.stopping:
                     return taken
                 moments = [each for each in (self.next_due(now, subscription), deadline) if each is not None]
@@ -175,7 +181,7 @@ class Broker:
     def running(self, leases: Iterable[Lease]) -> set[Lease]:
         """Those of the leases that still run."""
         with self.changed:
-            return {lease for lease in leases if self._backlog.holds(lease)}
+            return set() if self.stopping else {lease for lease in leases if self._backlog.holds(lease)}
 
     def sweep(self, now: float) -> list[Lease]:
         """Fails every lease whose deadline has passed and forgets what is too old; returns the failed leases."""

@@ -39,7 +39,7 @@ BEGIN DELETE FROM messages WHERE id = OLD.message; END;
 """
 
 
-class StateRefused(Exception):  # noqa: N818 - it says what happened, as Refusal does
+class StateRefused(Exception):
     """The state folder cannot be used: another server holds it, or another version wrote it."""
 
 

@@ -12,7 +12,7 @@ Refusal
 import grpc
 
 
-class Refusal(Exception):  # noqa: N818 - an answer to the client, not a fault of the server
+class Refusal(Exception):
     """A request is answered with `status` and the message; never a fault of the server."""
 
     status = grpc.StatusCode.UNKNOWN

@@ -14,7 +14,7 @@ def page(names: Sequence[str], size: int, token: str) -> tuple[list[str], str]:
     if size < 0:
         raise InvalidArgument("page_size must not be negative.")
     try:
-        after = base64.urlsafe_b64decode(token.encode()).decode()
+        after = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except ValueError as error:
         raise InvalidArgument("Invalid page token.") from error
     rest = [name for name in names if name > after]

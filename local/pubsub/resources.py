@@ -56,7 +56,9 @@ class Lease:
     def of(cls, ack_id: str) -> "Lease":
         """The lease of an ack id; raises InvalidArgument for one that this server never made."""
         try:
-            word, delivery, number = base64.urlsafe_b64decode(ack_id.encode()).decode().split(":")
+            word, delivery, number = (
+                base64.b64decode(ack_id.encode(), altchars=b"-_", validate=True).decode().split(":")
+            )
             if word != "lease":
                 raise ValueError(word)
             return cls(int(delivery), int(number))

@@ -95,8 +95,7 @@ def check_push_config(config: pubsub.PushConfig) -> None:
         if raw.HasField("oidc_token") or raw.HasField("no_wrapper"):
             raise InvalidArgument("The push_config has no push_endpoint.")
         return
-    parts = urlsplit(raw.push_endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_web_address(raw.push_endpoint):
         raise InvalidArgument(f"Invalid push endpoint given (endpoint={raw.push_endpoint}).")
     if raw.HasField("oidc_token") and "@" not in raw.oidc_token.service_account_email:
         raise InvalidArgument("Invalid service account given (service_account_email).")
@@ -128,6 +127,14 @@ def check_labels(labels: Mapping[str, str]) -> None:
     for key, value in labels.items():
         if not key[:1].isalpha() or not _label_text(key) or not _label_text(value):
             raise InvalidArgument(f"Invalid label: {key}={value}")
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _label_text(text: str) -> bool:

@@ -28,9 +28,7 @@ class TokenMint:
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         (folder / PUBLIC_KEY_FILE).write_bytes(public)
-        self._signer = RSASigner.from_string(  # type: ignore[no-untyped-call]
-            private, key_id=hashlib.sha256(public).hexdigest()[:40]
-        )
+        self._signer = RSASigner.from_string(private, key_id=hashlib.sha256(public).hexdigest()[:40])
 
     def token(self, target: PushTarget) -> str:
         """A token with the claims that Pub/Sub sends, valid for an hour from now."""
@@ -46,7 +44,7 @@ class TokenMint:
             "iss": ISSUER,
             "sub": subject,
         }
-        return str(jwt.encode(self._signer, claims).decode())  # type: ignore[no-untyped-call]
+        return str(jwt.encode(self._signer, claims).decode())
 
 
 def front_door_accepts(target: PushTarget) -> bool:
