@@ -120,9 +120,10 @@ class VertexJobs:
         client = pipelines if kind == "TrainingPipeline" else jobs
         return getattr(client, f"{verb}_{name}{'s' if verb == 'list' else ''}")
 
-    def warm(self) -> None:
-        """Import and connect ahead of the first launch."""
-        self._clients()
+    def close(self) -> None:
+        """Close the connections, if there are any."""
+        for client in self._cached or ():
+            client.transport.close()
 
     def create(self, request: JobRequest) -> JobReading:
         """See Jobs. NOT safe to repeat; the caller holds a claim and looks by label first."""

@@ -10,14 +10,14 @@ import pytest
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+from local.processes import free_port
 from orchestrator.errors import Unavailable
 from orchestrator.facts import Claimed, Finished
 from orchestrator.identities import RunId
 from orchestrator.ledger import Ledger
 from orchestrator.messages import PubSub
 from orchestrator.storage import Bucket
-
-from local.processes import free_port
 
 RUN = RunId("mr-1", 1)
 
