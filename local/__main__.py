@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "functions"))
 
 DEFAULT_PIPELINE = "text_single_classification"
+PLAIN_WIDTH = 200  # of a log file: long paths stay whole
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from local.processes import StartError
     from local.pubsub.google_emulator import EmulatorMissingError
 
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
     try:
         options = _options(given)
     except ValueError as error:

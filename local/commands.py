@@ -115,6 +115,12 @@ class LocalRun:
                 return
             time.sleep(0.1)
 
+    @property
+    def caution(self) -> str:
+        """What must be said beside the figures: the stand-in's are its own trainer's."""
+        by_automl = any(job.kind == "TrainingPipeline" for _, job in self._pipeline.jobs())
+        return "trained by the local stand-in, not by AutoML" if by_automl else ""
+
     def job_log(self, job: JobView) -> Path:
         """The log of a job's newest attempt."""
         return self._cloud.job_log(job.job_id)
@@ -124,23 +130,17 @@ class LocalRun:
         return self._cloud.labelbox_control.model_run(model_run or self._request.model_run_id)
 
     def results(self) -> list[tuple[str, Path]]:
-        """Copies of the last stage's files under the state folder's `results`, and the folders that hold all else."""
+        """The files of the last stage, copied to the state folder's `results`, and the folders that hold all else."""
         folder = self._cloud.state.path / "results"
         folder.mkdir(exist_ok=True)
         last_stage = self._pipeline.stages[-1].name
         files: list[tuple[str, Path]] = []
         for name, uri in self.view.outputs().items():
             path = self._cloud.local_path(uri)
-            if not uri.startswith("gs://") or not path.exists():
-                continue
-            if path.is_file() and name.startswith(f"{last_stage}."):
-                path = Path(shutil.copyfile(path, folder / path.name))
-            files.append((name, path))
-        return [
-            *files,
-            ("bucket", self._cloud.local_path(deployment.BUCKET)),
-            ("logs", self._cloud.state.path / "logs"),
-        ]
+            if uri.startswith("gs://") and path.is_file() and name.startswith(f"{last_stage}."):
+                files.append((name.rpartition(".")[2], Path(shutil.copyfile(path, folder / path.name))))
+        logs = [("logs", self._cloud.state.path / "logs"), ("job logs", self._cloud.job_log("x").parent)]
+        return [*files, ("bucket", self._cloud.local_path(deployment.BUCKET)), *logs]
 
     def summary(self, labelbox: list[str]) -> Summary:
         """The figures so far."""
@@ -184,7 +184,7 @@ def _watched(local_run: LocalRun, options: RunOptions, console: Console) -> int:
 def _show_end(local_run: LocalRun, told: ModelRunState, console: Console) -> None:
     view = local_run.view
     if metrics := view.metrics():
-        console.print(metrics_table(metrics))
+        console.print(metrics_table(metrics, local_run.caution))
     console.print(labelbox_table(told.statuses, told.metadata, told.error_message))
     console.print(
         f"Labelbox has {told.predictions} predictions on {told.prediction_rows} of {told.data_rows} data rows, "

@@ -78,9 +78,9 @@ def jobs_table(view: RunView, elapsed_s: float, details: Mapping[str, str]) -> T
     return table
 
 
-def metrics_table(metrics: Mapping[str, float]) -> Table:
+def metrics_table(metrics: Mapping[str, float], caption: str = "") -> Table:
     """The figures of the test split."""
-    table = Table(title="metrics of the test split", title_justify="left")
+    table = Table(title="metrics of the test split", title_justify="left", caption=caption, caption_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in metrics.items():
@@ -90,7 +90,7 @@ def metrics_table(metrics: Mapping[str, float]) -> Table:
 
 def files_table(files: Iterable[tuple[str, Path]]) -> Table:
     """Where what the run made lies on this machine."""
-    table = Table(title="files", title_justify="left", show_header=False)
+    table = Table(title="files", title_justify="left", show_header=False, box=None)
     table.add_column("what", no_wrap=True)
     table.add_column("where", overflow="fold")
     for name, path in files:
@@ -100,7 +100,7 @@ def files_table(files: Iterable[tuple[str, Path]]) -> Table:
 
 def labelbox_table(statuses: Iterable[str], metadata: Mapping[str, str], error: str) -> Table:
     """What Labelbox was told, in order, and the metadata that stands beside the model run now."""
-    table = Table(title="told to Labelbox", title_justify="left", show_header=False)
+    table = Table(title="told to Labelbox", title_justify="left", show_header=False, box=None)
     table.add_column("what", no_wrap=True)
     table.add_column("value", overflow="fold")
     table.add_row("statuses", " > ".join(statuses) or "none")
