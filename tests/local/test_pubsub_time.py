@@ -78,6 +78,18 @@ def test_at_the_ack_deadline_the_message_is_sent_again_while_the_first_request_s
     ended.set()
 
 
+def test_requests_that_hang_give_their_places_back_at_the_ack_deadline(timed: Timed, target: Endpoint):
+    ended = threading.Event()
+    target.answer = lambda request: 200 if ended.wait(20) else 500
+    topic = timed.clients.topic()
+    timed.clients.subscribe(topic, push=target.origin, ack_deadline_seconds=10, retry_policy=retry(0, 0))
+    timed.clients.publish(topic, *(b"%d" % n for n in range(40)))
+    target.wait_for(16)
+    timed.pass_time(10.1)
+    target.wait_for(32, timeout_s=5)  # sooner than the sockets' own ten seconds: the connections were cut
+    ended.set()
+
+
 def test_an_answer_after_the_deadline_acknowledges_nothing(timed: Timed, target: Endpoint):
     late = threading.Event()
     target.answer = lambda request: 200 if len(target.requests) > 1 or late.wait(20) else 500
