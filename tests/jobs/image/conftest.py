@@ -1,12 +1,18 @@
-"""A real storage server for the tests of the image jobs."""
+"""Real servers for the tests of the image jobs: storage, and stand-ins of Labelbox and Vertex."""
 
-from collections.abc import Iterator
+import json
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from jobkit.storage import Storage
 from local.gcs import StorageServer
+from local.processes import Process, free_port, stop_all
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 BUCKET = "image-jobs"
 
 
@@ -31,3 +37,87 @@ def storage(storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch) -> I
 def folder(request: pytest.FixtureRequest) -> str:
     """A folder of the bucket that only this test uses."""
     return f"gs://{BUCKET}/{request.node.name}"
+
+
+class StandIn:
+    """One stand-in process with its ready file read."""
+
+    def __init__(self, name: str, folder: Path, env: dict[str, str], *flags: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._ready = folder / "ready.json"
+        self.port = free_port()
+        self.process = Process(
+            f"{name}-{self.port}",
+            [
+                *(sys.executable, "-m", f"local.{name}", "--port", str(self.port)),
+                *("--state-dir", folder / "state", "--ready-file", self._ready, *flags),
+            ],
+            {"PYTHONPATH": str(REPOSITORY), **env},
+            folder / "log.txt",
+            folder,
+            port=self.port,
+        )
+        self.process.start()
+        self.process.wait_ready(self._ready.exists, 30)
+        self.ready = json.loads(self._ready.read_text())
+
+
+class Labelbox:
+    """Labelbox's stand-in with the sample (or another export in a sample's folder)."""
+
+    KEY = "key-of-the-tests"
+
+    def __init__(self, folder: Path, sample: Path) -> None:
+        self.stand_in = StandIn("labelbox", folder, {}, "--sample", str(sample), "--api-key", self.KEY)
+        self.url = f"http://127.0.0.1:{self.stand_in.port}"
+
+    def state(self) -> dict:
+        with urllib.request.urlopen(f"{self.url}/_control/state", timeout=10) as answer:
+            return json.loads(answer.read())
+
+    def settings(self, **settings: object) -> None:
+        body = json.dumps(settings).encode()
+        request = urllib.request.Request(f"{self.url}/_control/settings", data=body, method="POST")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "LABELBOX_ENDPOINT": f"{self.url}/graphql",
+            "LABELBOX_API_KEY": self.KEY,
+            "ALLOW_PRIVATE_ADDRESSES": "true",
+        }
+
+
+@pytest.fixture
+def serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage_server: StorageServer
+) -> Iterator[Callable[[Path], Labelbox]]:
+    """Serves a sample's folder as Labelbox would; the jobs find it through their environment."""
+    running: list[Labelbox] = []
+
+    def start(sample: Path) -> Labelbox:
+        labelbox = Labelbox(tmp_path / f"labelbox-{len(running)}", sample)
+        running.append(labelbox)
+        for name, value in labelbox.environment().items():
+            monkeypatch.setenv(name, value)
+        return labelbox
+
+    yield start
+    stop_all(labelbox.stand_in.process for labelbox in running)
+
+
+@pytest.fixture
+def vertex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage_server: StorageServer) -> Iterator[StandIn]:
+    """The Vertex stand-in; the jobs find it through VERTEX_ENDPOINT."""
+    control = free_port()
+    stand_in = StandIn(
+        "vertex",
+        tmp_path / "vertex",
+        {"STORAGE_EMULATOR_HOST": storage_server.host},
+        *("--control-port", str(control), "--envs-dir", str(tmp_path / "envs")),
+    )
+    monkeypatch.setenv("VERTEX_ENDPOINT", f"http://127.0.0.1:{stand_in.port}")
+    monkeypatch.setenv("REGION", "us-central1")
+    yield stand_in
+    stand_in.process.stop()
