@@ -86,8 +86,15 @@ def _versions(path: Path, name: str, versions: object) -> list[Version]:
     return found
 
 
-def access(path: Path, project: str, name: str) -> AccessSecretVersionResponse:
-    """The answer to one call; Denied with the code that Secret Manager uses. `latest` is the newest enabled version."""
+class Latest(StrEnum):
+    """What `latest` stands for: the newest enabled version, or, as the API's reference says, the newest of all."""
+
+    ENABLED = "enabled"
+    CREATED = "created"
+
+
+def access(path: Path, project: str, name: str, latest: Latest = Latest.ENABLED) -> AccessSecretVersionResponse:
+    """The answer to one call; Denied with the code that Secret Manager uses."""
     match = _NAME.fullmatch(name)
     if match is None:
         raise Denied(grpc.StatusCode.INVALID_ARGUMENT, f"The provided name [{name}] is no secret version's name.")
@@ -102,7 +109,7 @@ def access(path: Path, project: str, name: str) -> AccessSecretVersionResponse:
         raise Denied(grpc.StatusCode.INTERNAL, str(error)) from error
     if secret not in secrets:
         raise Denied(grpc.StatusCode.NOT_FOUND, f"Secret [{resource}] not found or has no versions.")
-    number = _number(secrets[secret], resource, wanted)
+    number = _number(secrets[secret], resource, wanted, latest)
     version = secrets[secret][number - 1]
     if version.state is not State.ENABLED:
         sentence = f"Secret Version [{resource}/versions/{number}] is in {version.state} state."
@@ -111,13 +118,14 @@ def access(path: Path, project: str, name: str) -> AccessSecretVersionResponse:
     return AccessSecretVersionResponse(name=f"{resource}/versions/{number}", payload=payload)
 
 
-def _number(versions: Sequence[Version], resource: str, wanted: str) -> int:
+def _number(versions: Sequence[Version], resource: str, wanted: str, latest: Latest) -> int:
     if wanted == "latest":
-        enabled = [number for number, version in enumerate(versions, 1) if version.state is State.ENABLED]
-        if not enabled:
+        every = latest is Latest.CREATED
+        numbers = [number for number, version in enumerate(versions, 1) if every or version.state is State.ENABLED]
+        if not numbers:
             sentence = f"Secret [{resource}] not found or has no versions."
             raise Denied(grpc.StatusCode.NOT_FOUND, sentence)
-        return enabled[-1]
+        return numbers[-1]
     if int(wanted) > len(versions):
         raise Denied(grpc.StatusCode.NOT_FOUND, f"Secret Version [{resource}/versions/{wanted}] not found.")
     return int(wanted)
@@ -126,8 +134,11 @@ def _number(versions: Sequence[Version], resource: str, wanted: str) -> int:
 class SecretManagerServer:
     """Serves from construction on until `close`. `port` is the port it got."""
 
-    def __init__(self, secrets: Path, project: str = "local-project", port: int = 0) -> None:
+    def __init__(
+        self, secrets: Path, project: str = "local-project", port: int = 0, latest: Latest = Latest.ENABLED
+    ) -> None:
         self._secrets = secrets
+        self._latest = latest
         self._project = project
         self._server = grpc.server(ThreadPoolExecutor(THREADS), options=[("grpc.so_reuseport", 0)])
         method = grpc.unary_unary_rpc_method_handler(
@@ -148,7 +159,7 @@ class SecretManagerServer:
         self, request: AccessSecretVersionRequest, context: grpc.ServicerContext
     ) -> AccessSecretVersionResponse:
         try:
-            return access(self._secrets, self._project, request.name)
+            return access(self._secrets, self._project, request.name, self._latest)
         except Denied as denied:
             context.abort(denied.status, str(denied))
             raise  # abort raises; this line is for the type checker
@@ -159,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         read_secrets(given.secrets)
-        server = SecretManagerServer(given.secrets, given.project, given.port)
+        server = SecretManagerServer(given.secrets, given.project, given.port, given.latest)
     except (BadSecrets, OSError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -185,6 +196,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready-file", type=Path, help='written as {"port": N} once the server answers')
     parser.add_argument("--secrets", type=Path, required=True, help="JSON file of the secrets")
     parser.add_argument("--project", default="local-project", help="the only project that may be asked for")
+    sentence = "what `latest` stands for: the newest enabled version, or the newest of all"
+    parser.add_argument("--latest", type=Latest, choices=list(Latest), default=Latest.ENABLED, help=sentence)
     return parser
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from local.labelbox.imports import MODEL_RUN, PROJECT
 from local.labelbox.operations import Operations
+from local.labelbox.switches import SwitchBoard
 
 
-def state(operations: Operations) -> dict[str, object]:
+def state(operations: Operations, board: SwitchBoard) -> dict[str, object]:
     """Every model run with what it was told and given, and every project with its pre-labels."""
     runs = {run_id: _run_state(operations, run_id) for run_id in operations.corpus.runs}
     projects = {
         project: {"imports": operations.imports.summaries(PROJECT, project)}
         for project in sorted(operations.corpus.projects)
     }
-    return {"model_runs": runs, "projects": projects}
+    return {"model_runs": runs, "projects": projects, "held_requests": board.held}
 
 
 def _run_state(operations: Operations, run_id: str) -> dict[str, object]:

@@ -185,6 +185,8 @@ class Operations:
             raise BadInput('Field "assignments" must be a list.')
         problem = None
         for assignment in assignments:
+            if not isinstance(assignment, Mapping):
+                raise BadInput('Field "assignments" must be a list of objects.')
             split = assignment.get("split")
             if split not in SPLITS:
                 raise BadInput(f'Value "{split}" does not exist in "DataSplit" enum.')

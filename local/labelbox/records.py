@@ -94,6 +94,7 @@ class DataRows:
     def __init__(self, store: Store, exports: Exports) -> None:
         self._store = store
         self._exports = exports
+        self._kept: tuple[object, dict[str, str], frozenset[str]] = (None, {}, frozenset())
 
     def page(self, run: ModelRun, after: object, first: object) -> Record:
         """At most `first` rows after the cursor; the last page's endCursor is null."""
@@ -102,7 +103,7 @@ class DataRows:
             raise BadInput(f'Argument "first" must be between 1 and {LARGEST_PAGE}.')
         if after is not None and not (isinstance(after, str) and after.isdigit()):
             raise BadInput('Argument "after" is no cursor of this list.')
-        splits, removed = self._store.splits(run.id), self._store.removed(run.id)
+        splits, removed = self._changes(run.id)
         nodes: list[Record] = []
         cursor = None
         for position, row in run.rows(int(str(after)) if after is not None else 0):
@@ -113,6 +114,15 @@ class DataRows:
                 break
             nodes.append(self._node(run, row, splits))
         return Record("AnnotationGroups", {"nodes": nodes, "pageInfo": Record("PageInfo", {"endCursor": cursor})})
+
+    def _changes(self, run_id: str) -> tuple[dict[str, str], frozenset[str]]:
+        """Assigned splits and removed rows; kept between the pages of a list, as they may be as many as the rows."""
+        state = (run_id, self._store.row_changes(run_id))
+        kept, splits, removed = self._kept
+        if kept != state:
+            splits, removed = self._store.splits(run_id), self._store.removed(run_id)
+            self._kept = (state, splits, removed)
+        return splits, removed
 
     def _node(self, run: ModelRun, row: Mapping[str, object], splits: Mapping[str, str]) -> Record:
         data_row = _object(row["data_row"])

@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _get(self, path: str, query: str) -> None:
         if path == "/_control/state":
-            self._json(200, control.state(self.server.operations))
+            self._json(200, control.state(self.server.operations, self.server.board))
         elif path == "/_control/settings":
             self._json(200, self.server.board.change({}))
         elif path == "/_control/predictions":

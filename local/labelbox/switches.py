@@ -48,6 +48,7 @@ class SwitchBoard:
         self._store = store
         self._changed = threading.Condition()
         self._stopped = False
+        self._held = 0
         kept = store.setting("switches")
         self._now = _checked(Switches(), kept) if isinstance(kept, dict) else Switches()
 
@@ -74,7 +75,15 @@ class SwitchBoard:
         """Wait out a delay of the switch `name`; let go early when that switch changes or the server stops."""
         with self._changed:
             value = getattr(self._now, name)
+            self._held += 1
             self._changed.wait_for(lambda: self._stopped or getattr(self._now, name) != value, timeout=seconds)
+            self._held -= 1
+
+    @property
+    def held(self) -> int:
+        """How many requests wait out a delay now."""
+        with self._changed:
+            return self._held
 
     def stop(self) -> None:
         """Let go of every request that waits."""

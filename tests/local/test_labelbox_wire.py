@@ -6,9 +6,9 @@ import json
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,23 +128,21 @@ def test_latency_delays_every_answer(service: kit.Service) -> None:
     assert time.monotonic() - started >= 0.2
 
 
-def test_a_hanging_request_gets_no_answer_and_can_be_let_go(service: kit.Service) -> None:
-    service.settings(hang_s=60)
-    with pytest.raises(requests.ReadTimeout):
-        requests.post(service.endpoint, json={}, timeout=0.1)
-    outcome: list[object] = []
+def test_a_hanging_request_is_closed_without_an_answer(service: kit.Service) -> None:
+    service.settings(hang_s=0.1)
+    with pytest.raises(requests.ConnectionError):
+        service.ask("{user{id}}")
 
-    def ask() -> None:
-        try:
-            outcome.append(requests.post(service.endpoint, json={}, timeout=30).status_code)
-        except requests.ConnectionError:
-            outcome.append("closed")
 
-    waiting = threading.Thread(target=ask)
-    waiting.start()
-    service.settings(hang_s=0)
-    waiting.join(10)
-    assert outcome in (["closed"], [200], [400])  # it hung and was closed, or it came after the switch
+def test_hanging_requests_are_let_go_when_the_switch_changes(service: kit.Service) -> None:
+    service.settings(hang_s=600)
+    with socket.create_connection(("127.0.0.1", service.server.server_address[1]), timeout=10) as raw:
+        raw.sendall(b"GET /files/moods/0.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+        deadline = time.monotonic() + 10
+        while requests.get(f"{service.url}/_control/state", timeout=5).json()["held_requests"] != 1:
+            assert time.monotonic() < deadline
+        service.settings(hang_s=0)
+        assert raw.recv(100) == b""
 
 
 @pytest.mark.parametrize(
@@ -199,11 +197,12 @@ def test_signed_paths_need_a_signature(service: kit.Service, path: str) -> None:
 def test_kept_connections_answer_without_delay(service: kit.Service) -> None:
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {KEY}"
-        session.post(service.endpoint, json={"query": "{user{id}}"}, timeout=5)
-        started = time.monotonic()
-        for _ in range(20):
+        seconds: list[float] = []
+        for _ in range(21):
+            started = time.monotonic()
             session.post(service.endpoint, json={"query": "{user{id}}"}, timeout=5)
-        assert time.monotonic() - started < 20 * 0.035  # Nagle's delay would be 0.041 s each
+            seconds.append(time.monotonic() - started)
+    assert statistics.median(seconds) < 0.035  # Nagle's delay would be 0.041 s each
 
 
 def multipart(service: kit.Service, name: str, body: bytes) -> Any:

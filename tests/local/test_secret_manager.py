@@ -17,7 +17,7 @@ from google.api_core import exceptions
 from google.cloud.secretmanager_v1 import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
-from local.secret_manager import BadSecrets, SecretManagerServer, read_secrets
+from local.secret_manager import BadSecrets, Latest, SecretManagerServer, read_secrets
 
 SECRETS = {
     "signing": ["one", "zwei ä", {"value": "three", "state": "DISABLED"}],
@@ -74,6 +74,13 @@ def test_what_cannot_be_read_is_refused(
 ) -> None:
     with pytest.raises(error, match=said):
         client.access_secret_version(name=name, timeout=5)
+
+
+def test_latest_can_be_the_newest_of_all(secrets: Path) -> None:
+    server = SecretManagerServer(secrets, latest=Latest.CREATED)
+    with connected(server.port) as client, pytest.raises(exceptions.FailedPrecondition, match="versions/3"):
+        client.access_secret_version(name=f"{PARENT}/signing/versions/latest", timeout=5)
+    server.close(0)
 
 
 def test_rotation_is_an_edit_of_the_file(client: SecretManagerServiceClient, secrets: Path) -> None:
