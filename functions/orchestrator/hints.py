@@ -82,7 +82,6 @@ def look(handling: Handling, run_id: RunId, published: datetime, *, claims_an_en
         if job_name and step.attempt.launched.name != job_name and not _is_known(run, job_name):
             return DONE
         if not observe(handling, run, step):
-            tell(handling, run.id)
             return _early(handling, published) if claims_an_end else DONE
     return advance(handling, run_id, topic=None)
 

@@ -95,7 +95,7 @@ def _repair(handling: Handling, marker: Marker, jobs: list[JobReading]) -> None:
 def _is_due(run: Run, now: datetime, republish_after_s: float, claim_hold_s: float) -> bool:
     """Whether a launch that nobody made needs its event again: a retry or a wait whose time has come, a claim that
     ran out, or a run that has been silent for longer than Pub/Sub's longest gap between two deliveries."""
-    if run.last_fact_at is None or now - run.last_fact_at > timedelta(seconds=republish_after_s):
+    if now - run.last_fact_at > timedelta(seconds=republish_after_s):
         return True
     for attempt in (attempts[-1] for attempts in run.attempts.values()):
         claim = attempt.claims[-1] if attempt.claims else None

@@ -67,8 +67,12 @@ class Run:
     finished: Finished | None = None
     finished_at: datetime | None = None
     troubles: tuple[Trouble, ...] = ()
-    last_fact_at: datetime | None = None
-    accepted_writer: str = ""
+    stamps: dict[str, Stored] = field(default_factory=dict)
+
+    @property
+    def last_fact_at(self) -> datetime:
+        """When something was last recorded, by the storage server's clock."""
+        return max((stored.created for stored in self.stamps.values()), default=self.accepted_at)
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -108,10 +112,10 @@ def fold(run_id: RunId, stored: Iterable[Stored]) -> Run | None:
     attempts: dict[AttemptRef, list[Stored]] = {}
     told: dict[str, Told] = {}
     troubles: list[Trouble] = []
-    last: datetime | None = None
+    stamps: dict[str, Stored] = {}
     for item in stored:
-        last = item.created if last is None else max(last, item.created)
         fact = item.fact
+        stamps[fact.path] = item
         if isinstance(fact, Claimed | Refused | Launched | Phase | Ended):
             attempts.setdefault(fact.ref, []).append(item)
         elif isinstance(fact, Told):
@@ -132,7 +136,6 @@ def fold(run_id: RunId, stored: Iterable[Stored]) -> Run | None:
         id=run_id,
         accepted=accepted.fact,  # type: ignore[arg-type]  # keyed by its type
         accepted_at=accepted.created,
-        accepted_writer=accepted.writer,
         configured=configured.fact if configured else None,  # type: ignore[arg-type]
         attempts=folded,
         told=told,
@@ -141,7 +144,7 @@ def fold(run_id: RunId, stored: Iterable[Stored]) -> Run | None:
         finished=finished.fact if finished else None,  # type: ignore[arg-type]
         finished_at=finished.created if finished else None,
         troubles=tuple(sorted(troubles, key=lambda item: item.delivery)),
-        last_fact_at=last,
+        stamps=stamps,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from orchestrator import logs
 from orchestrator.errors import LabelboxRefused, LabelboxUnavailable, Unavailable
 from orchestrator.facts import Told
@@ -9,7 +11,7 @@ from orchestrator.identities import RunId
 from orchestrator.labelbox import Telling
 from orchestrator.run import Run
 from orchestrator.services import Handling
-from orchestrator.tellings import due_telling, last_telling
+from orchestrator.tellings import Due, due_telling, last_telling
 
 _MOST_AT_ONCE = 4
 
@@ -17,23 +19,32 @@ _MOST_AT_ONCE = 4
 def tell(handling: Handling, run_id: RunId) -> bool:
     """Bring Labelbox up to date. False if something stays untold, which is then left to reconcile.
 
-    Safe to repeat: what was told is a fact, and telling Labelbox the same again changes nothing. A failure never
-    refuses the message that led here.
+    Whoever wrote a fact tells what follows from it; others only once that handler must have ended, so that handlers
+    woken by the same event do not all say the same. Safe to repeat: what was told is a fact, and telling Labelbox the
+    same again changes nothing. A failure never refuses the message that led here.
     """
     for _ in range(_MOST_AT_ONCE):
         run = handling.ledger.load(run_id)
-        telling = due_telling(run, handling.services.settings) if run else None
-        if run is None or telling is None:
+        due = due_telling(run, handling.services.settings) if run else None
+        if run is None or due is None:
             return True
+        if due.origin.writer != handling.ledger.writer and _may_be_at_work(handling, due):
+            handling.ledger.mark_look(run_id)
+            return False
         try:
-            told = _send(handling, run, telling)
+            told = _send(handling, run, due.telling)
         except LabelboxUnavailable as error:
-            logs.warning("Labelbox was not told", run=run_id, status=telling.status, reason=error.sentence)
+            logs.warning("Labelbox was not told", run=run_id, status=due.telling.status, reason=error.sentence)
             handling.ledger.mark_look(run_id)
             return False
         handling.ledger.record(run_id, told)
         handling.services.reached("told")
     return False
+
+
+def _may_be_at_work(handling: Handling, due: Due) -> bool:
+    age = handling.services.now() - due.origin.created
+    return age < timedelta(seconds=handling.services.settings.function_timeout_s)
 
 
 def _send(handling: Handling, run: Run, telling: Telling) -> Told:
@@ -61,10 +72,11 @@ def told_last(handling: Handling, run: Run) -> bool:
     A status that was on its way when the run finished may have arrived after it; then the end is sent again.
     Safe to repeat: it compares before it sends.
     """
-    telling = last_telling(run, handling.services.settings)
+    last = last_telling(run, handling.services.settings)
     told = run.told.get("finished")
-    if telling is None or told is None or told.refused:
+    if last is None or told is None or told.refused:
         return True
+    telling = last.telling
     if handling.ledger.newest_number(run.id.slug) > run.id.number:
         return True
     try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from orchestrator.errors import SENTENCE_LIMIT, sentence
-from orchestrator.facts import Ended
+from orchestrator.errors import sentence
+from orchestrator.facts import Ended, Finished, Phase, Stored
 from orchestrator.job_requests import output_values
 from orchestrator.labelbox import Telling
 from orchestrator.pipelines import JobSpec
@@ -21,59 +22,79 @@ _VALUE_LIMIT = 1000
 _CONSOLE = "https://console.cloud.google.com"
 
 
-def due_telling(run: Run, settings: Settings) -> Telling | None:
+@dataclass(frozen=True)
+class Due:
+    """A status that the facts ask for, and the fact that asks for it, with its writer and its time."""
+
+    telling: Telling
+    origin: Stored
+
+
+def due_telling(run: Run, settings: Settings) -> Due | None:
     """The newest status that the facts ask for, if Labelbox was not told it yet. Earlier ones it makes needless."""
     newest = last_telling(run, settings)
-    return None if newest is None or newest.key in run.told else newest
+    return None if newest is None or newest.telling.key in run.told else newest
 
 
-def last_telling(run: Run, settings: Settings) -> Telling | None:
+def last_telling(run: Run, settings: Settings) -> Due | None:
     """The newest status that the facts ask for, told or not."""
-    newest: Telling | None = None
-    for telling in _tellings(run, settings):
-        newest = telling
+    newest: Due | None = None
+    for telling, path in _tellings(run, settings):
+        newest = Due(telling, run.stamps[path])
     return newest
 
 
-def _tellings(run: Run, settings: Settings) -> Iterator[Telling]:
+def _tellings(run: Run, settings: Settings) -> Iterator[tuple[Telling, str]]:
+    """Every status of the run so far in its order, with the path of the fact that asks for it."""
     if run.accepted.abandoned:
         return
     status = ""
     metadata: dict[str, str] = {**dict.fromkeys(run.accepted.clears, ""), "run": str(run.id)}
     for stage, job in run.pipeline.jobs():
         for attempt in run.attempts_of(stage.name, job.name):
-            identity = run.identity(attempt.ref).id
-            waiting = _waiting(attempt)
-            metadata["waiting"] = waiting
-            if waiting:
-                status = _raised(status, _RANK[0])
-                yield Telling(f"waiting-{identity}", status, dict(metadata))
-            if attempt.launched:
-                status = _raised(status, job.status)
-                metadata |= {"waiting": "", f"{stage.name}_job": job_link(attempt.launched.name, settings)}
-                yield Telling(f"launched-{identity}", status, dict(metadata))
-            for phase in sorted((item for item in attempt.phases if item in _RANK), key=_RANK.index):
-                if _raised(status, phase) != status:
-                    status = _raised(status, phase)
-                    yield Telling(f"phase-{identity}-{phase}", status, dict(metadata))
+            for change in _changes(attempt, stage.name, job, settings):
+                status = _raised(status, change.status)
+                metadata |= change.metadata
+                telling = Telling(f"{change.key}-{run.identity(attempt.ref).id}", status, _trimmed(metadata))
+                yield telling, change.path
             if attempt.ended and attempt.ended.usable:
                 metadata |= _metadata_of(run, job, attempt.ended)
     if run.finished:
         if run.finished.hint:
             metadata["hint"] = run.finished.hint
         text = run.finished.sentence if run.finished.outcome == "FAILED" else ""
-        yield Telling("finished", run.finished.outcome, _trimmed(metadata), sentence(text)[:SENTENCE_LIMIT])
+        yield Telling("finished", run.finished.outcome, _trimmed(metadata), sentence(text)), Finished.path
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What one fact of an attempt changes in what Labelbox shows."""
+
+    key: str
+    path: str
+    status: str
+    metadata: dict[str, str]
+
+
+def _changes(attempt: Attempt, stage: str, job: JobSpec, settings: Settings) -> Iterator[_Change]:
+    newest = attempt.claims[-1] if attempt.claims else None
+    if attempt.launched is None and newest is not None and newest.refused is not None and newest.refused.quota:
+        waiting = f"{stage}/{job.name} waits for quota: {newest.refused.sentence}"
+        yield _Change("waiting", newest.refused.path, _RANK[0], {"waiting": waiting})
+    if attempt.launched:
+        link = job_link(attempt.launched.name, settings)
+        yield _Change("launched", attempt.launched.path, job.status, {"waiting": "", f"{stage}_job": link})
+    reached: str = job.status
+    for phase in sorted((item for item in attempt.phases if item in _RANK), key=_RANK.index):
+        if _raised(reached, phase) != reached:
+            reached = phase
+            ref = attempt.ref
+            path = Phase(ref.stage, ref.job, ref.number, status=phase).path
+            yield _Change(f"phase-{phase.lower().replace('_', '-')}", path, phase, {})
 
 
 def _raised(status: str, other: str) -> str:
     return other if not status or _RANK.index(other) > _RANK.index(status) else status
-
-
-def _waiting(attempt: Attempt) -> str:
-    newest = attempt.claims[-1] if attempt.claims else None
-    if attempt.launched or newest is None or newest.refused is None or not newest.refused.quota:
-        return ""
-    return f"{attempt.ref.stage}/{attempt.ref.job} waits for quota: {newest.refused.sentence}"
 
 
 def _metadata_of(run: Run, job: JobSpec, ended: Ended) -> dict[str, str]:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from orchestrator.errors import LabelboxUnavailable, LaunchRefused
-from orchestrator.facts import CancelRequested
+from orchestrator.facts import CancelRequested, Finished
 from orchestrator.identities import RunId
 from orchestrator.ledger import Ledger
 from tests.functions.world import Crash, World
@@ -295,8 +295,22 @@ def test_labelbox_down_at_the_end_is_told_later() -> None:
     world.complete_text_run()
     assert world.labelbox.statuses() == ["EXPORTING_DATA"]
     world.labelbox.error = None
+    world.clock.advance(61)
     world.tick()
     assert world.labelbox.statuses() == ["EXPORTING_DATA", "COMPLETE"]
+
+
+def test_handlers_woken_by_one_event_do_not_all_tell_the_same() -> None:
+    world = World()
+    world.start()
+    other = Ledger(world.store, "another handler")
+    other.record(RunId("mr-1", 1), Finished("FAILED", "It failed."))  # recorded a moment ago, and about to tell
+    topic_message = json.dumps({"version": 1, "kind": "stage_requested", "run": "mr-1.1", "stage": "etl"}).encode()
+    world.deliver("etl", topic_message)
+    assert world.labelbox.statuses() == ["EXPORTING_DATA"]
+    world.clock.advance(61)
+    world.tick()
+    assert world.labelbox.statuses() == ["EXPORTING_DATA", "FAILED"]
 
 
 def test_a_status_that_arrived_after_the_end_is_corrected_before_the_run_is_closed() -> None:
