@@ -149,13 +149,20 @@ def packaged_weights() -> dict[str, Tensor]:
     return read_checkpoint(Path(spec.submodule_search_locations[0]) / WEIGHTS_FILE, WEIGHTS_SHA256)
 
 
+def usable_cores() -> int:
+    """The cores that this process may use; a container's share is often smaller than its machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Backbone:
     """Feature maps of pictures. `taps` choose which; only what they need is computed."""
 
     def __init__(self, taps: Iterable[str], threads: int | None = None) -> None:
         self.taps = tuple(dict.fromkeys(taps))
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = threads or usable_cores()
         # Spinning threads starve everything else on a small machine and win little on a free one.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3

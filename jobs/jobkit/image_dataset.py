@@ -67,7 +67,7 @@ def region() -> str:
 
 def parent() -> str:
     """projects/P/locations/L of the job's own environment."""
-    project = os.environ.get("CLOUD_ML_PROJECT_ID") or os.environ.get("GOOGLE_CLOUD_PROJECT")
+    project = os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("CLOUD_ML_PROJECT_ID")
     if not project:
         raise BadConfiguration("The job does not know its project (GOOGLE_CLOUD_PROJECT).")
     return f"projects/{project}/locations/{region()}"

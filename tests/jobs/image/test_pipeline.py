@@ -100,7 +100,9 @@ def test_the_sample_goes_from_export_to_predictions_of_every_row(
     assert all(0 < answer["confidence"] <= 1 for answer in said.values())
     assert ended["counts"]["uploaded"] == len(written), ended
     assert "<html" in storage.read_text(ended["outputs"]["report"])
-    assert labelbox.state()
+    held = labelbox.state()["model_runs"][MODEL_RUN]
+    assert held["predictions"] == held["prediction_rows"] == len(rows)
+    assert held["metrics"] == ended["counts"]["metric_rows"] > 0
 
 
 def test_the_same_export_twice_fetches_no_image_and_makes_no_second_data_set(

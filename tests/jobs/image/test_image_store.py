@@ -1,0 +1,90 @@
+"""An image is fetched and stored once, whoever asks again; what is too large for prediction gets a smaller twin."""
+
+import hashlib
+import io
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobkit.fetch import FetchRefusedError, FetchRules
+from jobkit.image_store import ImageSource, ImageStore
+from jobkit.images import MAX_PREDICTION_BYTES
+from jobkit.storage import Storage
+
+FILES = Path(__file__).resolve().parents[3] / "samples" / "image_single_classification" / "files"
+SCENE = (FILES / "scene-001.jpg").read_bytes()
+
+
+class Web:
+    """What lies behind the URLs, and how often each was asked for."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.files = files
+        self.asked: Counter[str] = Counter()
+
+    def read(self, url: str) -> bytes:
+        self.asked[url] += 1
+        return self.files[url.partition("?")[0].rpartition("/")[2]]
+
+
+def test_a_row_that_was_met_before_is_not_fetched_again(storage: Storage, folder: str) -> None:
+    web = Web(a=SCENE)
+    first = ImageStore(storage, folder, web.read).keep("row-1", "https://h/a?X-Goog-Signature=1")
+    again = ImageStore(storage, folder, web.read).keep("row-1", "https://h/a?X-Goog-Signature=2")
+    assert first == again
+    assert web.asked.total() == 1
+    assert storage.read_bytes(first.uri) == SCENE
+    assert first.uri == f"{folder}/{hashlib.sha256(SCENE).hexdigest()}.jpg"
+    assert (first.width, first.height, first.predict_uri) == (192, 192, first.uri)
+
+
+@pytest.mark.parametrize(
+    ("row", "url"),
+    [pytest.param("row-2", "https://h/a", id="another row"), pytest.param("row-1", "https://h/b", id="another URL")],
+)
+def test_equal_bytes_are_one_object(storage: Storage, folder: str, row: str, url: str) -> None:
+    web = Web(a=SCENE, b=SCENE)
+    store = ImageStore(storage, folder, web.read)
+    assert store.keep("row-1", "https://h/a") == store.keep(row, url)
+    assert web.asked.total() == 2
+    assert len([uri for uri in storage.list(f"{folder}/") if "/index/" not in uri]) == 1
+
+
+def test_many_threads_may_keep_the_same_image(storage: Storage, folder: str) -> None:
+    store = ImageStore(storage, folder, Web(a=SCENE).read)
+    with ThreadPoolExecutor(8) as pool:
+        kept = list(pool.map(lambda number: store.keep(f"row-{number % 4}", "https://h/a"), range(32)))
+    assert len(set(kept)) == 1
+    assert storage.read_bytes(kept[0].uri) == SCENE
+
+
+def test_a_picture_too_large_for_prediction_gets_a_smaller_twin(storage: Storage, folder: str) -> None:
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 255, (1100, 1400, 3), dtype=np.uint8))
+    out = io.BytesIO()
+    noise.save(out, "PNG")
+    stored = ImageStore(storage, folder, Web(a=out.getvalue()).read).keep("row", "https://h/a")
+    assert storage.size(stored.uri) == len(out.getvalue()) > MAX_PREDICTION_BYTES
+    assert storage.size(stored.predict_uri) <= MAX_PREDICTION_BYTES
+    assert (stored.media_type, stored.predict_media_type) == ("image/png", "image/jpeg")
+    assert (stored.width, stored.height) == (1400, 1100)
+
+
+def test_buckets_are_read_only_where_the_deployment_names_them(storage: Storage, folder: str) -> None:
+    storage.write_bytes(f"{folder}/a.jpg", SCENE)
+    bucket = folder.split("/")[2]
+    source = ImageSource(storage, FetchRules(), frozenset({bucket}))
+    assert source.read(f"{folder}/a.jpg") == SCENE
+    for reader, url, reason in (
+        (ImageSource(storage, FetchRules()), f"{folder}/a.jpg", "bucket_refused"),
+        (source, f"{folder}/gone.jpg", "not_found"),
+        (ImageSource(storage, FetchRules(max_bytes=100), frozenset({bucket})), f"{folder}/a.jpg", "too_large"),
+        (source, "http://169.254.169.254/", "address_refused"),
+        (source, "file:///etc/passwd", "bad_url"),
+    ):
+        with pytest.raises(FetchRefusedError) as caught:
+            reader.read(url)
+        assert caught.value.reason == reason
