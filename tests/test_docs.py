@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.pipelines import read_pipelines
+
 ROOT = Path(__file__).resolve().parent.parent
 spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
 assert spec and spec.loader
@@ -43,3 +45,15 @@ def test_paths_that_the_documentation_names_exist() -> None:
             r"`((?:functions|jobs|local|tests|docs|samples|benchmarks)/[\w./-]+)`", page.read_text()
         ):
             assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_the_readme_s_pipeline_is_one_that_the_functions_take(tmp_path: Path) -> None:
+    block = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert block
+    (tmp_path / "word_count.yaml").write_text(block[1], encoding="utf-8")
+    assert list(read_pipelines(tmp_path)) == ["word_count"]
+
+
+def test_the_readme_lists_every_model_type() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"| `{model_type}` |" in text for model_type in read_pipelines())

@@ -88,7 +88,7 @@ def _crowd_problems(handling: Handling, run: Run) -> list[str]:
             break
         older.append(marker.run)
     if len(older) >= settings.max_active_runs:
-        under_way = sum(1 for other in older if ledger.read(other, Finished.path) is None)
+        under_way = sum(1 for other in older if not ledger.has(other, Finished.path))
         if under_way >= settings.max_active_runs:
             problems.append(
                 f"{under_way} runs are under way, and this deployment allows {settings.max_active_runs}"

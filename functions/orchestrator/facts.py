@@ -230,6 +230,11 @@ def encode(fact: Fact, writer: str) -> bytes:
     return json.dumps(envelope, ensure_ascii=False, sort_keys=True).encode()
 
 
+def writer_of(data: bytes) -> str:
+    """Who wrote an encoded fact."""
+    return str(json.loads(data)["writer"])
+
+
 def decode(data: bytes, created: datetime) -> Stored:
     """The fact that `encode` wrote, by this version or the one before.
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.facts import Accepted, Fact, Stored, decode, encode
+from orchestrator.facts import Accepted, Fact, decode, encode, writer_of
 from orchestrator.identities import RunId
 from orchestrator.run import Run, fold
 from orchestrator.storage import Listed, ObjectStore
@@ -41,24 +41,23 @@ class Ledger:
         if self._store.create(name, encode(fact, self.writer)):
             return True
         existing = self._store.read(name)
-        return existing is not None and decode(*existing).writer == self.writer
+        return existing is not None and writer_of(existing) == self.writer
 
-    def read(self, run: RunId, path: str) -> Stored | None:
-        """One fact by its path below the run's folder."""
-        found = self._store.read(run.facts + path)
-        return decode(*found) if found else None
+    def has(self, run: RunId, path: str) -> bool:
+        """Whether a fact stands at a path below the run's folder."""
+        return self._store.read(run.facts + path) is not None
 
     def load(self, run: RunId) -> Run | None:
         """The run as its facts stand now, or None if it was never accepted."""
-        names = [item.name for item in self._store.list(run.facts)]
-        if not names:
-            return None
-        if len(names) == 1:
-            contents = [self._store.read(names[0])]
+        listed = list(self._store.list(run.facts))
+        names = [item.name for item in listed]
+        if len(names) <= 1:
+            contents = [self._store.read(name) for name in names]
         else:
             with ThreadPoolExecutor(min(_READERS, len(names))) as pool:
                 contents = list(pool.map(self._store.read, names))
-        return fold(run, (decode(*content) for content in contents if content))
+        pairs = zip(listed, contents, strict=True)
+        return fold(run, (decode(content, item.created) for item, content in pairs if content is not None))
 
     def newest_number(self, slug: str) -> int:
         """Number of the newest run of a model run; 0 if there is none."""

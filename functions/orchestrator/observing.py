@@ -59,10 +59,10 @@ def _last_words(
 
 def _read_json(handling: Handling, name: str) -> dict[str, Any] | None:
     found = handling.services.store.read(name)
-    if found is None or len(found[0]) > _RESULT_LIMIT:
+    if found is None or len(found) > _RESULT_LIMIT:
         return None
     try:
-        content = json.loads(found[0])
+        content = json.loads(found)
     except (ValueError, RecursionError):
         return None
     if not isinstance(content, dict):

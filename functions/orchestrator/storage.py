@@ -24,8 +24,8 @@ class ObjectStore(Protocol):
     def create(self, name: str, data: bytes) -> bool:
         """Create an object unless it exists. True if this call created it, False if one stands there."""
 
-    def read(self, name: str) -> tuple[bytes, datetime] | None:
-        """An object's content and creation time, or None."""
+    def read(self, name: str) -> bytes | None:
+        """An object's content, or None."""
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Objects whose names start with `prefix`, in the order of their names."""
@@ -90,20 +90,13 @@ class Bucket:
             return False
         return True
 
-    def read(self, name: str) -> tuple[bytes, datetime] | None:
+    def read(self, name: str) -> bytes | None:
         """See ObjectStore."""
         from google.api_core import exceptions
 
         blob = self._bucket().blob(name)
-
-        def fetch(options: dict[str, Any]) -> tuple[bytes, datetime]:
-            data = blob.download_as_bytes(**options)
-            if blob.time_created is None:
-                blob.reload(**options)
-            return data, blob.time_created
-
         try:
-            return self._call(f"read {name}", fetch)  # type: ignore[no-any-return]
+            return self._call(f"read {name}", lambda options: blob.download_as_bytes(**options))  # type: ignore[no-any-return]
         except exceptions.NotFound:
             return None
 

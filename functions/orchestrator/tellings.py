@@ -106,6 +106,11 @@ def _metadata_of(run: Run, job: JobSpec, ended: Ended) -> dict[str, str]:
             declared[key] = in_words(render(template, values))
         except KeyError:
             continue  # an output that this run's job did not have is no reason to keep the rest from Labelbox
+    if ended.state == "PARTIALLY_SUCCEEDED":
+        failed = ended.counts.get("failed", 0)
+        declared[f"{job.name}_note"] = (
+            f"partly succeeded: {failed} of {failed + ended.counts.get('predicted', 0)} failed"
+        )
     return {**ended.metadata, **declared}
 
 

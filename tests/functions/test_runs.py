@@ -46,7 +46,8 @@ def test_automl_and_batch_prediction_are_found_by_reconcile_alone() -> None:
     world.pump()
     world.end_job(outputs={"model": "projects/1/locations/us-central1/models/7"})
     world.tick()
-    world.end_job(outputs={"predictions": "gs://bucket/batch/x/"}, state="PARTIALLY_SUCCEEDED")
+    counts = {"predicted": 7, "failed": 3}
+    world.end_job(outputs={"predictions": "gs://bucket/batch/x/"}, state="PARTIALLY_SUCCEEDED", counts=counts)
     world.tick()
     world.log_hint(world.end_job(result={"version": 1, "outputs": {"report": "gs://b/r"}}))
     kinds = [request.kind for request in world.jobs.requests]
@@ -56,6 +57,7 @@ def test_automl_and_batch_prediction_are_found_by_reconcile_alone() -> None:
     assert training["input_data_config"]["filter_split"]["training_filter"].endswith("ml_use=training")
     assert world.jobs.requests[2].body["model"].endswith("models/7")
     assert world.run(run_id).finished.outcome == "COMPLETE"  # type: ignore[union-attr]
+    assert world.labelbox.told[-1][2]["batch_note"] == "partly succeeded: 3 of 10 failed"
 
 
 @pytest.mark.parametrize("times", [2, 5])

@@ -67,9 +67,9 @@ class MemoryStore:
         self.objects[name] = (data, self.clock.now())
         return True
 
-    def read(self, name: str) -> tuple[bytes, datetime] | None:
+    def read(self, name: str) -> bytes | None:
         self._check()
-        return self.objects.get(name)
+        return self.objects[name][0] if name in self.objects else None
 
     def list(self, prefix: str) -> Iterator[Listed]:
         self._check()
@@ -266,10 +266,11 @@ class World:
         error: dict[str, Any] | None = None,
         outputs: dict[str, str] | None = None,
         message: str = "",
+        counts: dict[str, int] | None = None,
     ) -> JobReading:
         """Let a job (the newest by default) end, with the file its container would leave."""
         job = self.jobs.by_name[name or list(self.jobs.by_name)[-1]]
-        ended = replace(job, state=state, outputs=outputs or {}, error_message=message)
+        ended = replace(job, state=state, outputs=outputs or {}, error_message=message, counts=counts or {})
         self.jobs.by_name[job.name] = ended
         run = f"{job.labels['lb_model_run']}/{job.labels['lb_run_number']}"
         folder = f"endings/{run}/{job.labels['lb_attempt']}/{job.number}"
