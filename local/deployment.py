@@ -114,7 +114,7 @@ class Topics:
         # A kept channel would go on failing for seconds after the server came back.
         self._channel = grpc.insecure_channel(pubsub_host, options=[("grpc.max_reconnect_backoff_ms", 500)])
         self._publisher = PublisherClient(transport=PublisherGrpcTransport(channel=self._channel))
-        self._subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=self._channel))
+        self.subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=self._channel))
 
     def lay_out(self, origins: Mapping[str, str], *, duplicate: bool = False) -> None:
         """Create every topic and push subscription; `origins` says where each function serves."""
@@ -122,7 +122,7 @@ class Topics:
             self._publisher.create_topic(request={"name": topic_path(name)}, timeout=CALL_TIMEOUT_S)
         for subscription in push_subscriptions(duplicate=duplicate):
             resource = subscription.resource(origins[subscription.function])
-            self._subscriber.create_subscription(request=resource, timeout=CALL_TIMEOUT_S)
+            self.subscriber.create_subscription(request=resource, timeout=CALL_TIMEOUT_S)
 
     def publish(self, name: str, data: Mapping[str, Any], attributes: Mapping[str, str]) -> None:
         """Publish one message. May send it twice: a publish that timed out can still arrive."""
