@@ -4,6 +4,7 @@ Its figures are the local trainer's, and say so wherever they stand ("local stan
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -59,15 +60,16 @@ class TrainingPipelines:
     def prepare(self, resource: Any) -> Command:
         """Export the data set in Vertex's import format to a bucket of the stand-in's own, and return the trainer."""
         multi_label = bool(automl_rules.task_inputs(resource).get("multiLabel", False))
-        found = self._split(resource)
-        problem = items.training_problem(found)
+        held = self._datasets.items.of(self._dataset(resource))
+        placed = _placed(held, resource.input_data_config)
+        problem = items.training_problem([item for _, item in held], placed)
         if problem:
             raise JobFailed(INVALID_ARGUMENT, problem)
         objective = resource.training_task_definition
         if objective != CLASSIFICATION:
             raise JobFailed(INTERNAL, "The local stand-in has no trainer for object detection: the request was valid.")
         folder, job_id = self._folder(resource), last_part(resource.name)
-        lines = [items.training_line(item, objective, multi_label) for item in found if item.labels]
+        lines = [items.training_line(item, objective, multi_label) for item in placed if item.labels]
         self._buckets.write_text(f"{folder}training.jsonl", "\n".join(lines) + "\n")
         words = [
             "python", "-m", TRAINER_MODULE, f"--training-file={folder}training.jsonl", f"--output-uri={folder}model/",
@@ -103,26 +105,25 @@ class TrainingPipelines:
                 raise JobFailed(INVALID_ARGUMENT, refused.message) from refused
         return self._models.name(model_id)
 
-    def _split(self, resource: Any) -> list[Item]:
-        """Return the data items that take part, each in its split."""
-        config = resource.input_data_config
-        chosen = []
-        for digest, item in self._datasets.items.of(self._dataset(resource)):
-            if "filter_split" in config:
-                split = config.filter_split
-                filters = (split.training_filter, split.validation_filter, split.test_filter)
-                placed = items.split_by_filters(item, filters)
-            else:
-                placed = items.split_by_fractions(item, digest, _fractions(config))
-            if placed is not None:
-                chosen.append(placed)
-        return chosen
-
     def _dataset(self, resource: Any) -> str:
         return self._place.name(DATASETS, resource.input_data_config.dataset_id)
 
     def _folder(self, resource: Any) -> str:
         return self._buckets.internal(f"training-pipelines/{last_part(resource.name)}/")
+
+
+def _placed(held: Sequence[tuple[str, Item]], config: Any) -> list[Item]:
+    """Return the data items that take part, each in its split."""
+    filters: tuple[str, ...] | None = None
+    if "filter_split" in config:
+        split = config.filter_split
+        filters = (split.training_filter, split.validation_filter, split.test_filter)
+    fractions = _fractions(config)
+    placed = (
+        items.split_by_filters(item, filters) if filters else items.split_by_fractions(item, digest, fractions)
+        for digest, item in held
+    )
+    return [item for item in placed if item is not None]
 
 
 def _fractions(config: Any) -> tuple[float, float, float]:

@@ -22,7 +22,7 @@ class Control:
     def __init__(self, cloud: Cloud, port: int) -> None:
         self._server = _Server(("127.0.0.1", port), _handler(cloud))
         self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="control", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="control", daemon=True)
 
     def start(self) -> None:
         """Serve in a thread."""

@@ -1,7 +1,7 @@
 """The data items of a data set: identical images are one item, and limits hold for the whole."""
 
+import hashlib
 import json
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -52,7 +52,7 @@ def merged(first: Item, second: Item, digest: str) -> Item:
     """
     ml_use = first.ml_use or second.ml_use
     if second.ml_use and second.ml_use != ml_use:
-        ml_use = ML_USES[zlib.crc32(digest.encode()) % len(ML_USES)]
+        ml_use = ML_USES[int(_drawn(digest) * len(ML_USES))]
     return replace(
         first,
         labels=tuple(dict.fromkeys((*first.labels, *second.labels))),
@@ -71,15 +71,15 @@ def size_problem(images: int, boxes: int) -> str | None:
     return None
 
 
-def training_problem(items: Sequence[Item]) -> str | None:
-    """Return why AutoML cannot train on these items (of all splits), or None."""
+def training_problem(items: Sequence[Item], placed: Sequence[Item]) -> str | None:
+    """Return why AutoML cannot train on a data set of these items, of which `placed` take part; or None."""
     images_by_label = Counter(label for item in items for label in {*item.labels, *(box.label for box in item.boxes)})
     if not 1 <= len(images_by_label) <= MOST_LABELS:
         return f"The data set has {len(images_by_label)} labels; AutoML image takes 1 to {MOST_LABELS:,}."
     few = sorted(label for label, images in images_by_label.items() if images < FEWEST_IMAGES_PER_LABEL)
     if few:
         return f"Each label needs at least {FEWEST_IMAGES_PER_LABEL} images; too few for: {', '.join(few[:10])}."
-    if not any(item.ml_use == "training" for item in items):
+    if not any(item.ml_use == "training" for item in placed):
         return "No data item is in the training split."
     return None
 
@@ -97,12 +97,17 @@ def split_by_fractions(item: Item, digest: str, fractions: Sequence[float]) -> I
     """Return the item in its own split, or in one drawn by its hash; None for the part that is left over."""
     if item.ml_use:
         return item
-    drawn, reached = zlib.crc32(digest.encode()) / 2**32, 0.0
+    drawn, reached = _drawn(digest), 0.0
     for ml_use, fraction in zip(ML_USES, fractions, strict=True):
         reached += fraction
         if drawn < reached:
             return replace(item, ml_use=ml_use)
     return None
+
+
+def _drawn(digest: str) -> float:
+    """Return a number of 0 to 1 that looks random and is always the same for the same bytes."""
+    return int.from_bytes(hashlib.sha256(digest.encode()).digest()[:6]) / 2**48
 
 
 def training_line(item: Item, objective: str, multi_label: bool) -> str:
