@@ -33,7 +33,7 @@ class Links:
 
     def signed(self, path: str) -> str:
         """A URL that is good for a day, or for the switch expire_urls_s."""
-        expires = f"{self._clock() + (self._board.now().expire_urls_s or DAY_S):.3f}"
+        expires = f"{self._clock() + (self._board.now().expire_urls_s or DAY_S):.6f}"
         return f"{self.base}{quote(path)}?X-Goog-Expires-At={expires}&X-Goog-Signature={self._signature(path, expires)}"
 
     def file(self, path: str) -> str:

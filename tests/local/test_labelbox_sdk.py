@@ -168,7 +168,7 @@ def test_an_export_can_take_its_time_and_come_without_labels_at_first(service: A
 
 
 def test_signed_urls_expire_and_cannot_be_altered(service: Any, run: Any) -> None:
-    service.settings(expire_urls_s=0.001)
+    service.settings(expire_urls_s=1e-9)
     task = run.export(params=EXPORT_PARAMS)
     with pytest.raises(requests.HTTPError, match="400"):
         list(task.get_buffered_stream())
@@ -191,6 +191,7 @@ def test_data_rows_of_a_run_come_in_pages_with_their_splits(tmp_path: Path) -> N
 
 def test_an_assigned_split_shows_in_export_and_data_rows(run: Any) -> None:
     assert exported(run)[0]["experiments"][MODEL]["runs"][RUN]["split"] == "TRAINING"
+    assert [row.data_split.value for row in run.model_run_data_rows()] == list(kit.SPLITS)
     assert run.assign_data_rows_to_split(["dr-0"], "TEST")
     assert run.assign_data_rows_to_split(global_keys=["gk-1"], split="VALIDATION")
     splits = [row["experiments"][MODEL]["runs"][RUN]["split"] for row in exported(run)]
