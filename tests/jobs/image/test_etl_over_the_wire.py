@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from google.cloud.aiplatform_v1 import Dataset
 
 from etl.image_classification import main as etl
+from jobkit.errors import BadData, Transient
 from jobkit.image_dataset import IMAGE_METADATA_SCHEMA, VertexDatasets, dataset_client
 from jobkit.manifest import ManifestRow, read_manifest
 from jobkit.storage import Storage
@@ -194,3 +196,35 @@ def test_an_empty_data_set_of_the_run_is_found_and_filled(storage: Storage, fold
     assert (filled.dataset_id, filled.items) == (name.rpartition("/")[2], 12)
     assert len(filled.failures) == 1
     assert datasets.fill(name, f"{folder}/import.jsonl", images=12).failures == ()
+
+
+def set_vertex(vertex: object, **settings: object) -> None:
+    url = f"http://127.0.0.1:{vertex.ready['control_port']}/settings"
+    request = urllib.request.Request(url, data=json.dumps(settings).encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=10):
+        pass
+
+
+def test_a_restarted_job_finds_its_own_data_set_while_lists_lag(
+    storage: Storage, folder: str, serve: Callable[[Path], object], vertex: object
+) -> None:
+    serve(SAMPLE)
+    set_vertex(vertex, list_lag_s=3600.0, operation_delay_s=0.7)
+    first, second = (prepare(storage, folder)[1] for _ in range(2))
+    assert first["outputs"]["dataset"] == second["outputs"]["dataset"]
+    assert first["counts"] == second["counts"]
+
+
+def test_a_vertex_that_is_down_is_waited_for_and_then_told_as_transient(vertex: object) -> None:
+    set_vertex(vertex, unavailable=True)
+    datasets = VertexDatasets(dataset_client(), PARENT, patience_s=1.5)
+    with pytest.raises(Transient, match="Vertex is busy or down"):
+        datasets.find("any")
+    with pytest.raises(Transient, match="Vertex is busy or down"):
+        datasets.create("d", {"lb_run_key": "any"})
+
+
+def test_what_vertex_refuses_is_told_in_its_words(vertex: object, folder: str) -> None:
+    datasets = VertexDatasets(dataset_client(), PARENT)
+    with pytest.raises(BadData, match="Vertex refused the data set"):
+        datasets.create("d", {"Bad Label": "x"})
