@@ -30,25 +30,25 @@ class JobError(Exception):
         super().__init__(self.sentence)
 
 
-class BadData(JobError):  # noqa: N818 - the names say what is wrong
+class BadData(JobError):
     """The labelled data of the model run cannot be used as it is."""
 
     kind = "bad_data"
 
 
-class BadConfiguration(JobError):  # noqa: N818 - the names say what is wrong
+class BadConfiguration(JobError):
     """A parameter of the run, a setting of the deployment or the ontology does not fit."""
 
     kind = "configuration"
 
 
-class PermissionRefused(JobError):  # noqa: N818 - the names say what is wrong
+class PermissionRefused(JobError):
     """Labelbox or Google refused the key or the account of the job."""
 
     kind = "permission"
 
 
-class Transient(JobError):  # noqa: N818 - the names say what is wrong
+class Transient(JobError):
     """Something outside was down for longer than the job waits."""
 
     kind = "transient"

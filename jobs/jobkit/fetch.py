@@ -29,6 +29,7 @@ TRIES = 3
 WORKERS = 16
 MAX_RETRY_AFTER_S = 20.0
 _BLOCK = 64 * 1024
+_HEADERS = {"User-Agent": "labelbox-model-training", "Accept-Encoding": "identity"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -96,28 +97,29 @@ def _get(url: str, rules: FetchRules, deadline: float) -> bytes | str:
     """The content, or the address that the answer redirects to."""
     connection, path = _connection(url, rules)
     try:
-        connection.request(
-            "GET", path, headers={"User-Agent": "labelbox-model-training", "Accept-Encoding": "identity"}
-        )
-        answer = connection.getresponse()
-        if answer.status in _REDIRECTS:
-            target = answer.getheader("Location")
-            if not target:
-                raise FetchRefusedError("bad_answer", f"a redirect ({answer.status}) without a target")
-            return target
-        if answer.status in _AGAIN:
-            raise _AgainError(f"the server answered {answer.status}", _retry_after(answer.getheader("Retry-After")))
-        if answer.status in (401, 403):
-            raise FetchRefusedError(
-                "access_denied", f"the server answered {answer.status}; a signed URL may be expired"
-            )
-        if answer.status != http.client.OK:
-            raise FetchRefusedError("not_found", f"the server answered {answer.status}")
-        return _body(answer, rules, deadline)
+        connection.request("GET", path, headers=_HEADERS)
+        with connection.getresponse() as answer:
+            return _outcome(answer, rules, deadline)
     except (OSError, http.client.HTTPException) as error:
         raise _AgainError(f"the connection failed ({type(error).__name__})") from error
     finally:
         connection.close()
+
+
+def _outcome(answer: http.client.HTTPResponse, rules: FetchRules, deadline: float) -> bytes | str:
+    """What an answer means; see _get."""
+    if answer.status in _REDIRECTS:
+        target = answer.getheader("Location")
+        if not target:
+            raise FetchRefusedError("bad_answer", f"a redirect ({answer.status}) without a target")
+        return target
+    if answer.status in _AGAIN:
+        raise _AgainError(f"the server answered {answer.status}", _retry_after(answer.getheader("Retry-After")))
+    if answer.status in (401, 403):
+        raise FetchRefusedError("access_denied", f"the server answered {answer.status}; a signed URL may be expired")
+    if answer.status != http.client.OK:
+        raise FetchRefusedError("not_found", f"the server answered {answer.status}")
+    return _body(answer, rules, deadline)
 
 
 def _body(answer: http.client.HTTPResponse, rules: FetchRules, deadline: float) -> bytes:

@@ -29,6 +29,8 @@ ENDPOINT = "https://api.labelbox.com/graphql"
 EXPORT_DEADLINE_S = 7200.0
 PATIENCE_S = 300.0  # how long one request may be tried again
 CHUNK_TIMEOUT_S = 60.0
+LABELS_WAIT_S = 180.0  # labels attached to a run were seen in its export up to so much later
+LABELS_PAUSE_S = 5.0
 PAGE = 100
 
 T = TypeVar("T")
@@ -106,21 +108,19 @@ def ontology(client: labelbox.Client, model_run_id: str) -> Ontology:
     return parse_ontology(str(found.name), found.normalized)
 
 
-def export_rows(
-    client: labelbox.Client, model_run_id: str, *, labels_wait_s: float = 180.0, pause_s: float = 5.0
-) -> Iterator[ExportRow]:
+def export_rows(client: labelbox.Client, model_run_id: str) -> Iterator[ExportRow]:
     """The model run's rows, streamed; memory holds one chunk (about 10 MB) at a time.
 
     Labels reach the export a little after they were attached to the run: an export without any label is made again,
-    for at most `labels_wait_s`; after that it is passed on as it is.
+    for at most LABELS_WAIT_S; after that it is passed on as it is.
     """
-    deadline = time.monotonic() + labels_wait_s
+    deadline = time.monotonic() + LABELS_WAIT_S
     while True:
         task = _finished_export(client, model_run_id)
-        if time.monotonic() + pause_s > deadline or _has_a_label(client, task):
+        if time.monotonic() + LABELS_PAUSE_S > deadline or _has_a_label(client, task):
             break
-        say("The export has no label yet; exporting again", pause_s=pause_s)
-        time.sleep(pause_s)
+        say("The export has no label yet; exporting again", pause_s=LABELS_PAUSE_S)
+        time.sleep(LABELS_PAUSE_S)
     for line in _lines(_chunks(client, task)):
         if line.strip():
             yield parse_line(line, model_run_id)
