@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import urllib.request
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -113,6 +114,12 @@ class EmbeddedCloud:
     def labelbox_control(self) -> LabelboxControl:
         """Labelbox's switches and memory."""
         return LabelboxControl(self.labelbox.url, API_KEY)
+
+    def vertex_jobs(self) -> list[dict[str, Any]]:
+        """Every job that Vertex ever took, newest first: kind, name, state, labels."""
+        url = f"http://{LOOPBACK}:{self.vertex_control_port}/jobs"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return [job for job in json.load(answer)["jobs"] if "state" in job]
 
     def job_log(self, job_id: str) -> Path:
         """The log of a Vertex job."""

@@ -1,0 +1,83 @@
+"""A run in an embedded cloud that the test itself holds, so that it can look at every side and break things."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from local import deployment
+from local.cloud import SERVICE_SECRET, CloudOptions, EmbeddedCloud
+from local.functions import ROOT
+from local.job_environments import prepare
+from local.labelbox_side import ModelRunState, TrainingRequest
+from local.run_view import RunReader, RunView
+from local.state import StateFolder
+from orchestrator.identities import RunId
+from orchestrator.pipelines import read_pipelines
+
+TEXT = "text_single_classification"
+RUN_DEADLINE_S = 150.0
+
+
+class CloudRun:
+    """One model run of the text sample in one cloud."""
+
+    def __init__(self, cloud: EmbeddedCloud) -> None:
+        self.cloud = cloud
+        self.request = TrainingRequest.for_export(ROOT / "samples" / TEXT / "export.ndjson", TEXT)
+        self._reader: RunReader | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Ask for the training as Labelbox does; the answer."""
+        answer = self.request.send(self.cloud.origin, SERVICE_SECRET)
+        run = RunId.parse(answer["runId"])
+        assert run is not None
+        self._reader = RunReader(self.cloud.storage.host, deployment.BUCKET, run, read_pipelines()[TEXT])
+        return answer
+
+    def look(self) -> RunView:
+        assert self._reader is not None
+        return self._reader.look()
+
+    def finish(self) -> RunView:
+        """Wait for the end, and until Labelbox was told it."""
+        give_up_at = time.monotonic() + RUN_DEADLINE_S
+        while time.monotonic() < give_up_at:
+            view = self.look()
+            if view.outcome and self.labelbox().status == view.outcome:
+                return view
+            time.sleep(0.2)
+        raise AssertionError(f"the run did not end: {self.look()}")
+
+    def labelbox(self) -> ModelRunState:
+        return self.cloud.labelbox_control.model_run(self.request.model_run_id)
+
+    def sent_rows(self) -> list[dict[str, Any]]:
+        return self.cloud.labelbox_control.predictions(self.request.model_run_id)
+
+    def jobs_by_attempt(self) -> dict[str, list[str]]:
+        """The states of the Vertex jobs that were ever made, by the attempt that their label names."""
+        found: dict[str, list[str]] = {}
+        for job in self.cloud.vertex_jobs():
+            found.setdefault(job["labels"].get("lb_attempt", "none"), []).append(job["state"])
+        return found
+
+
+@contextmanager
+def cloud_run(folder: Path, options: CloudOptions | None = None) -> Iterator[CloudRun]:
+    """A cloud of the test's own with what the text pipeline needs; stopped afterwards."""
+    options = options or CloudOptions()
+    state = StateFolder(folder / "state")
+    prepare(read_pipelines()[TEXT], options.environments_dir, state, Console(quiet=True))
+    with EmbeddedCloud(state, options) as cloud:
+        yield CloudRun(cloud)
+
+
+def progress_of(statuses: tuple[str, ...]) -> list[str]:
+    """The statuses with repeats in a row taken as one: the same status may be told again with more metadata."""
+    return [status for place, status in enumerate(statuses) if place == 0 or statuses[place - 1] != status]
