@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from etl.text_classification.main import main
+from jobkit.labelbox import client, split_map
 from jobkit.manifest import read_manifest
 from jobkit.splits import ML_USE
 from jobkit.storage import Storage
@@ -256,6 +257,16 @@ def test_rows_without_a_split_are_split_by_hash_when_asked_and_always_alike(
     assert 200 < splits.count("training") < 280
     assert splits.count("validation") > 10
     assert splits.count("test") > 10
+
+
+def test_the_annotation_groups_say_the_split_of_every_row(
+    etl: Etl, start_labelbox: StartLabelbox, tmp_path: Path
+) -> None:
+    rows = good_rows(250)  # more than two pages
+    serve(start_labelbox, tmp_path, rows)
+    assert split_map(client(), exports.RUN_ID) == {
+        row["data_row"]["id"]: exports.split_of(n).lower() for n, row in enumerate(rows)
+    }
 
 
 def test_labels_that_reach_the_export_late_are_waited_for(

@@ -1,0 +1,124 @@
+"""Text classification from export to upload: the three jobs, real clients over the wire, a real model."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl.text_classification.main import main as etl
+from inference.text_classification.main import main as inference
+from jobkit.storage import Storage
+from tests.jobs.conftest import SAMPLES, StartLabelbox
+from train.text_classification.main import main as train
+
+SAMPLE = SAMPLES / "text_single_classification"
+RUN_ID = "c0a1f6d4-8e3b-47a9-b1d2-94e5f7a3c608"
+
+
+class Pipeline:
+    """The three jobs, one after the other, each handing its outputs on."""
+
+    def __init__(self, folder: str, storage: Storage) -> None:
+        self.folder = folder
+        self.storage = storage
+
+    def ending(self, stage: str) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(self.storage.read_text(f"{self.folder}/{stage}/ending/7001/result.json"))
+        return body
+
+    def _places(self, stage: str) -> list[str]:
+        return [f"--output-uri={self.folder}/{stage}/", f"--ending-uri={self.folder}/{stage}/ending/"]
+
+    def learn(self) -> None:
+        assert etl([f"--model-run-id={RUN_ID}", "--minimum-examples=10", *self._places("etl")]) == 0
+        training_file = self.ending("etl")["outputs"]["training_file"]
+        assert train([f"--training-file={training_file}", *self._places("train")]) == 0
+
+    def predict(self, *more: str, stage: str = "inference") -> dict[str, Any]:
+        data, model = self.ending("etl")["outputs"], self.ending("train")["outputs"]
+        arguments = [
+            f"--model-run-id={RUN_ID}",
+            f"--manifest={data['manifest']}",
+            f"--dataset-report={data['dataset_report']}",
+            f"--model={model['model']}",
+            *self._places(stage),
+            *more,
+        ]
+        assert inference(arguments) == 0
+        return self.ending(stage)
+
+    def rows(self, stage: str = "inference") -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.storage.read_lines(f"{self.folder}/{stage}/predictions.ndjson")]
+
+
+@pytest.fixture
+def pipeline(folder: str) -> Iterator[Pipeline]:
+    storage = Storage()
+    yield Pipeline(folder, storage)
+    storage.close()
+
+
+def test_the_sample_is_learned_and_every_row_is_predicted_measured_and_uploaded(
+    pipeline: Pipeline, start_labelbox: StartLabelbox
+) -> None:
+    labelbox = start_labelbox(SAMPLE)
+    pipeline.learn()
+    result = pipeline.predict()
+    assert result["metrics"]["accuracy"] >= 0.8
+    assert result["metrics"]["majority_baseline"] <= 0.4
+    exported = (SAMPLE / "export.ndjson").read_text(encoding="utf-8").count("\n")
+    assert result["counts"]["rows"] == result["counts"]["predictions"] == exported
+    state = labelbox.run_state(RUN_ID)
+    assert state["predictions"] == exported
+    assert state["metrics"] == result["counts"]["metric_rows"]
+    predictions = [row for row in pipeline.rows() if "answer" in row]
+    assert len({row["dataRow"]["id"] for row in predictions}) == exported
+    assert all(0.0 < row["answer"]["confidence"] <= 1.0 for row in predictions)
+    metrics = json.loads(pipeline.storage.read_text(result["outputs"]["metrics"]))
+    assert set(metrics["splits"]) == {"training", "validation", "test"}
+    assert metrics["splits"]["test"]["rows"] == 35
+    page = pipeline.storage.read_text(result["outputs"]["report"])
+    assert "majority baseline" in page
+    assert not re.search(r"<script|https?://", page)
+
+    labelbox.set(refuse_predictions=True)
+    refused = pipeline.predict(stage="again")
+    assert "accepts no predictions" in refused["metadata"]["upload"]
+    assert refused["metrics"] == result["metrics"]
+
+    only_sure = pipeline.predict("--upload-min-confidence=0.9", "--sink=metadata", stage="sure")
+    assert only_sure["metrics"] == result["metrics"]  # evaluation uses every prediction
+    assert 0 < only_sure["counts"]["below_upload_min_confidence"] < exported
+    sure = [row for row in pipeline.rows("sure") if "answer" in row]
+    assert all(row["answer"]["confidence"] >= 0.9 for row in sure)
+
+
+def texts_by_split() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in (SAMPLE / "export.ndjson").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        (experiment,) = row["experiments"].values()
+        found.setdefault(experiment["runs"][RUN_ID]["split"], []).append(row["data_row"]["row_data"])
+    return found
+
+
+def test_no_sentence_of_the_sample_has_a_near_twin_in_another_split() -> None:
+    words = {
+        split: [set(re.findall(r"\w+", text.lower())) for text in texts] for split, texts in texts_by_split().items()
+    }
+    for split, own in words.items():
+        others = [one for name, sets in words.items() if name != split for one in sets]
+        assert max(len(a & b) / len(a | b) for a in own for b in others) < 0.5
+
+
+def test_the_samples_script_writes_the_same_bytes_again(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, str(SAMPLE / "make.py"), str(tmp_path)], check=True, timeout=60)
+    for name in ("export.ndjson", "ontology.json"):
+        assert (tmp_path / name).read_bytes() == (SAMPLE / name).read_bytes()
