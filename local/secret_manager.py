@@ -86,14 +86,7 @@ def _versions(path: Path, name: str, versions: object) -> list[Version]:
     return found
 
 
-class Latest(StrEnum):
-    """What `latest` stands for: the newest enabled version, or, as the API's reference says, the newest of all."""
-
-    ENABLED = "enabled"
-    CREATED = "created"
-
-
-def access(path: Path, project: str, name: str, latest: Latest = Latest.ENABLED) -> AccessSecretVersionResponse:
+def access(path: Path, project: str, name: str) -> AccessSecretVersionResponse:
     """The answer to one call; Denied with the code that Secret Manager uses."""
     match = _NAME.fullmatch(name)
     if match is None:
@@ -109,7 +102,7 @@ def access(path: Path, project: str, name: str, latest: Latest = Latest.ENABLED)
         raise Denied(grpc.StatusCode.INTERNAL, str(error)) from error
     if secret not in secrets:
         raise Denied(grpc.StatusCode.NOT_FOUND, f"Secret [{resource}] not found or has no versions.")
-    number = _number(secrets[secret], resource, wanted, latest)
+    number = _number(secrets[secret], resource, wanted)
     version = secrets[secret][number - 1]
     if version.state is not State.ENABLED:
         sentence = f"Secret Version [{resource}/versions/{number}] is in {version.state} state."
@@ -118,14 +111,12 @@ def access(path: Path, project: str, name: str, latest: Latest = Latest.ENABLED)
     return AccessSecretVersionResponse(name=f"{resource}/versions/{number}", payload=payload)
 
 
-def _number(versions: Sequence[Version], resource: str, wanted: str, latest: Latest) -> int:
+def _number(versions: Sequence[Version], resource: str, wanted: str) -> int:
     if wanted == "latest":
-        every = latest is Latest.CREATED
-        numbers = [number for number, version in enumerate(versions, 1) if every or version.state is State.ENABLED]
-        if not numbers:
-            sentence = f"Secret [{resource}] not found or has no versions."
-            raise Denied(grpc.StatusCode.NOT_FOUND, sentence)
-        return numbers[-1]
+        # The newest of all, disabled or not: https://cloud.google.com/secret-manager/docs/access-secret-version
+        if not versions:
+            raise Denied(grpc.StatusCode.NOT_FOUND, f"Secret [{resource}] not found or has no versions.")
+        return len(versions)
     if int(wanted) > len(versions):
         raise Denied(grpc.StatusCode.NOT_FOUND, f"Secret Version [{resource}/versions/{wanted}] not found.")
     return int(wanted)
@@ -134,11 +125,8 @@ def _number(versions: Sequence[Version], resource: str, wanted: str, latest: Lat
 class SecretManagerServer:
     """Serves from construction on until `close`. `port` is the port it got."""
 
-    def __init__(
-        self, secrets: Path, project: str = "local-project", port: int = 0, latest: Latest = Latest.ENABLED
-    ) -> None:
+    def __init__(self, secrets: Path, project: str = "local-project", port: int = 0) -> None:
         self._secrets = secrets
-        self._latest = latest
         self._project = project
         self._server = grpc.server(ThreadPoolExecutor(THREADS), options=[("grpc.so_reuseport", 0)])
         method = grpc.unary_unary_rpc_method_handler(
@@ -159,7 +147,7 @@ class SecretManagerServer:
         self, request: AccessSecretVersionRequest, context: grpc.ServicerContext
     ) -> AccessSecretVersionResponse:
         try:
-            return access(self._secrets, self._project, request.name, self._latest)
+            return access(self._secrets, self._project, request.name)
         except Denied as denied:
             context.abort(denied.status, str(denied))
             raise  # abort raises; this line is for the type checker
@@ -170,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         read_secrets(given.secrets)
-        server = SecretManagerServer(given.secrets, given.project, given.port, given.latest)
+        server = SecretManagerServer(given.secrets, given.project, given.port)
     except (BadSecrets, OSError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -196,8 +184,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready-file", type=Path, help='written as {"port": N} once the server answers')
     parser.add_argument("--secrets", type=Path, required=True, help="JSON file of the secrets")
     parser.add_argument("--project", default="local-project", help="the only project that may be asked for")
-    sentence = "what `latest` stands for: the newest enabled version, or the newest of all"
-    parser.add_argument("--latest", type=Latest, choices=list(Latest), default=Latest.ENABLED, help=sentence)
     return parser
 
 
