@@ -1,0 +1,273 @@
+# What a deployment may choose, in alphabetical order. Only project_id has no default.
+
+variable "alert_emails" {
+  description = "E-mail addresses that alerts go to. Without one, alerts show in the console only."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for address in var.alert_emails : can(regex("^[^@\\s]+@[^@\\s]+$", address))])
+    error_message = "Each of alert_emails must be an e-mail address."
+  }
+}
+
+variable "automl_regions" {
+  description = "Regions in which AutoML image training is offered. Extend it when Google's page of locations names yours: https://cloud.google.com/vertex-ai/docs/general/locations"
+  type        = set(string)
+  default     = ["us-central1", "europe-west4"]
+}
+
+variable "data_buckets" {
+  description = "Buckets of your own whose objects data rows may name (gs://...). The jobs' account may read these and no others; the one who applies must be allowed to grant that."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for bucket in var.data_buckets : can(regex("^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", bucket))])
+    error_message = "Each of data_buckets must be a bucket's bare name, without gs://."
+  }
+}
+
+variable "delete_data_on_destroy" {
+  description = "Let terraform destroy delete the bucket with every run's facts, data and models in it. While false, destroy stops at a bucket that is not empty."
+  type        = bool
+  default     = false
+}
+
+variable "deployment_name" {
+  description = "Prefix of everything that is made, so that several deployments live in one project."
+  type        = string
+  default     = "labelbox"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{0,16}[a-z0-9]$", var.deployment_name)) && !strcontains(var.deployment_name, "--")
+    error_message = "deployment_name must have 2 to 18 characters of a-z, 0-9 and single hyphens, and start with a letter: service accounts allow no longer names."
+  }
+}
+
+variable "enabled_pipelines" {
+  description = "Model types that are offered to Labelbox; null for every file in functions/pipelines/."
+  type        = set(string)
+  default     = null
+
+  validation {
+    condition     = alltrue([for name in coalesce(var.enabled_pipelines, []) : contains(keys(local.pipeline_paths), name)])
+    error_message = "enabled_pipelines names a pipeline that has no file in functions/pipelines/. There are: ${join(", ", keys(local.pipeline_paths))}."
+  }
+
+  validation {
+    condition     = var.enabled_pipelines == null ? true : length(var.enabled_pipelines) > 0
+    error_message = "enabled_pipelines must name at least one pipeline; leave it out to enable all."
+  }
+}
+
+variable "image_tag" {
+  description = "Tag of the job images that new runs use. A run keeps the images it was accepted with."
+  type        = string
+  default     = "latest"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", var.image_tag))
+    error_message = "image_tag must be a valid image tag."
+  }
+}
+
+variable "job_secrets" {
+  description = "Ids of further secrets of this project that jobs of your own may read."
+  type        = set(string)
+  default     = []
+}
+
+variable "kms_key_name" {
+  description = "Full name of a Cloud KMS key in the same region that encrypts what is stored; empty for Google's own keys. Read docs/deploy.md first: the services' agents must exist before they can be granted the key."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.kms_key_name == "" || can(regex("^projects/[^/]+/locations/${var.region}/keyRings/[^/]+/cryptoKeys/[^/]+$", var.kms_key_name))
+    error_message = "kms_key_name must be projects/P/locations/REGION/keyRings/R/cryptoKeys/K with this deployment's region."
+  }
+}
+
+variable "labelbox_endpoint" {
+  description = "Labelbox's GraphQL endpoint; another one for a Labelbox in the EU or of your own."
+  type        = string
+  default     = "https://api.labelbox.com/graphql"
+
+  validation {
+    condition     = startswith(var.labelbox_endpoint, "https://")
+    error_message = "labelbox_endpoint must be an https address: the API key travels with every request."
+  }
+}
+
+variable "labels" {
+  description = "Labels of every resource that can have them, and of every Vertex job, so that the billing export can be grouped by them."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition = length(var.labels) <= 40 && alltrue([
+      for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value)) && !startswith(key, "lb_")
+    ])
+    error_message = "labels: at most 40; keys of a-z, 0-9, _ and - that start with a letter and not with lb_; values of a-z, 0-9, _ and -; 63 characters each."
+  }
+}
+
+variable "limits" {
+  description = "What a run may spend at most, whatever its config asks, and how many runs there may be."
+  type = object({
+    machines                    = optional(set(string), ["e2-standard-4", "n1-standard-4", "n1-standard-8", "n1-highmem-8", "g2-standard-8"])
+    accelerators                = optional(set(string), ["NVIDIA_TESLA_T4", "NVIDIA_L4"])
+    max_accelerators            = optional(number, 1)
+    max_automl_milli_node_hours = optional(number, 24000)
+    max_active_runs             = optional(number, 20)
+    max_runs_per_day            = optional(number, 100)
+  })
+  default = {}
+
+  validation {
+    condition     = length(var.limits.machines) > 0 && length(var.limits.accelerators) > 0
+    error_message = "limits.machines and limits.accelerators must not be empty; to forbid accelerators set max_accelerators to 0."
+  }
+
+  validation {
+    condition = alltrue([
+      for number in [var.limits.max_accelerators, var.limits.max_automl_milli_node_hours, var.limits.max_active_runs, var.limits.max_runs_per_day] :
+      number >= 0 && floor(number) == number
+    ])
+    error_message = "The numbers in limits must be whole and not negative."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Keep the functions' and jobs' logs in a log bucket of the deployment's region for so many days; null leaves them to the project's _Default log bucket alone."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.log_retention_days == null ? true : var.log_retention_days >= 1 && var.log_retention_days <= 3650
+    error_message = "log_retention_days must be between 1 and 3650."
+  }
+}
+
+variable "network" {
+  description = "VPC for the functions' private traffic and for Vertex jobs: network as projects/NUMBER/global/networks/NAME, subnetwork by name or full id; null for none."
+  type = object({
+    network    = string
+    subnetwork = string
+    egress     = optional(string, "VPC_EGRESS_PRIVATE_RANGES_ONLY")
+  })
+  default = null
+
+  validation {
+    condition     = var.network == null ? true : can(regex("^projects/[^/]+/global/networks/[^/]+$", var.network.network))
+    error_message = "network.network must be projects/PROJECT_NUMBER/global/networks/NAME, as Vertex wants it."
+  }
+
+  validation {
+    condition     = var.network == null ? true : contains(["VPC_EGRESS_PRIVATE_RANGES_ONLY", "VPC_EGRESS_ALL_TRAFFIC"], var.network.egress)
+    error_message = "network.egress must be VPC_EGRESS_PRIVATE_RANGES_ONLY or VPC_EGRESS_ALL_TRAFFIC."
+  }
+}
+
+variable "pipeline_defaults" {
+  description = "Other defaults of pipelines' parameters, by model type and parameter, so that nobody edits shipped files: { text_single_classification = { minimum_examples = 20 } }"
+  type        = any
+  default     = {}
+
+  validation {
+    condition     = can([for name, defaults in var.pipeline_defaults : keys(defaults)])
+    error_message = "pipeline_defaults must be a map of maps: { MODEL_TYPE = { PARAMETER = VALUE } }."
+  }
+
+  validation {
+    condition = alltrue(flatten([
+      for name, defaults in var.pipeline_defaults : [
+        for parameter in keys(defaults) : can(local.shipped_pipelines[name].parameters[parameter])
+      ]
+    ]))
+    error_message = "pipeline_defaults names a model type or a parameter that does not exist; docs/parameters.md lists them."
+  }
+}
+
+variable "project_id" {
+  description = "Id of the Google Cloud project."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id must be a project's id, not its name or number."
+  }
+}
+
+variable "public_access" {
+  description = "Let the internet reach the coordinator, as Labelbox must. False: no grant to allUsers, and ingress through your own load balancer only (docs/deploy.md)."
+  type        = bool
+  default     = true
+}
+
+variable "reconcile_minutes" {
+  description = "Period of the sweep that finds what no event announces: the latency of AutoML training and batch prediction."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = contains([1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30], var.reconcile_minutes)
+    error_message = "reconcile_minutes must divide an hour: 1, 2, 3, 4, 5, 6, 10, 12, 15, 20 or 30."
+  }
+}
+
+variable "region" {
+  description = "The one region of the bucket, the functions, Vertex AI, messages, secrets and images."
+  type        = string
+  default     = "us-central1"
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region must be a single region such as us-central1 or europe-west4: Vertex AI has no multi-regions."
+  }
+
+  validation {
+    condition     = length(local.automl_pipelines) == 0 || contains(var.automl_regions, var.region)
+    error_message = "AutoML image training is not known to be offered in ${var.region}, and these pipelines need it: ${join(", ", local.automl_pipelines)}. Leave them out by enabled_pipelines, choose another region, or extend automl_regions."
+  }
+}
+
+variable "report_readers" {
+  description = "Who may open the runs' reports in the bucket, and nothing else there, such as group:ml-team@example.com."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.report_readers : can(regex("^(group|user|domain|serviceAccount):.+$", member))])
+    error_message = "Each of report_readers must be group:..., user:..., domain:... or serviceAccount:..."
+  }
+}
+
+variable "retention_days" {
+  description = "Days after which the bucket's lifecycle deletes files of runs, by top folder; null keeps them. facts/ and active/ are never deleted. Images are shared by runs under their content's hash, so they are kept unless you say otherwise."
+  type = object({
+    data    = optional(number, 180)
+    endings = optional(number, 180)
+    batch   = optional(number, 180)
+    dead    = optional(number, 180)
+    images  = optional(number)
+    reports = optional(number)
+  })
+  default = {}
+
+  validation {
+    # A Vertex job may run for seven days, and a run waits a day for quota before each of its jobs.
+    condition     = alltrue([for days in values(var.retention_days) : days == null ? true : days >= 30 && floor(days) == days])
+    error_message = "retention_days must be whole and at least 30, or null: files of a run under way must not vanish."
+  }
+}
+
+variable "vertex_roles" {
+  description = "Roles on the project for launching jobs (stages) and for filling Vertex data sets (jobs). Vertex jobs have no grants on the resource; a custom role of yours can be tighter (terraform/README.md)."
+  type = object({
+    stages = optional(string, "roles/aiplatform.user")
+    jobs   = optional(string, "roles/aiplatform.user")
+  })
+  default = {}
+}
