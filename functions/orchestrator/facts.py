@@ -10,10 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar
 
 from orchestrator.errors import NewerVersion
 from orchestrator.identities import AttemptRef
+from orchestrator.pipelines import Pipeline
 
 VERSION = 1
 
@@ -35,6 +37,11 @@ class Accepted:
     config: dict[str, Any] | None = None
     clears: tuple[str, ...] = ()  # metadata keys that an older run of this model run left in Labelbox
     abandoned: bool = False  # written by reconcile in the place of a coordinator that never came back
+
+    @cached_property
+    def definition(self) -> Pipeline:
+        """The pipeline as it was when the run was accepted."""
+        return Pipeline.model_validate(self.pipeline)
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.facts import Accepted, Fact, decode, encode, writer_of
+from orchestrator.facts import Accepted, Fact, Stored, decode, encode, writer_of
 from orchestrator.identities import RunId
 from orchestrator.run import Run, fold
 from orchestrator.storage import Listed, ObjectStore
 
-_READERS = 8
+_REMEMBERED = 5_000
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,33 @@ class Marker:
     look: bool = False
 
 
+class FactMemory:
+    """Facts that this instance has read. A fact never changes, so none is read twice; the oldest are forgotten first.
+
+    The time of creation belongs to the key: should someone clear a bucket, nothing of the old one is taken for new.
+    """
+
+    def __init__(self, size: int = _REMEMBERED) -> None:
+        self._size, self._facts = size, OrderedDict[Listed, Stored]()
+
+    def get(self, item: Listed) -> Stored | None:
+        """The fact that lies in this object, if it was read before."""
+        return self._facts.get(item)
+
+    def keep(self, item: Listed, stored: Stored) -> None:
+        """Remember what lies in this object. Two threads may do so at once: they hold equal facts."""
+        self._facts[item] = stored
+        while len(self._facts) > self._size:
+            self._facts.popitem(last=False)
+
+
 class Ledger:
     """Facts in a bucket. Every write has one winner, and writing the same fact again is a success for its writer."""
 
-    def __init__(self, store: ObjectStore, writer: str) -> None:
+    def __init__(self, store: ObjectStore, writer: str, memory: FactMemory | None = None) -> None:
         self._store = store
         self.writer = writer
+        self._memory = memory or FactMemory()
 
     def record(self, run: RunId, fact: Fact) -> bool:
         """Write a fact. True if it now stands as this writer wrote it; False if another writer's stands there.
@@ -50,14 +71,17 @@ class Ledger:
     def load(self, run: RunId) -> Run | None:
         """The run as its facts stand now, or None if it was never accepted."""
         listed = list(self._store.list(run.facts))
-        names = [item.name for item in listed]
-        if len(names) <= 1:
-            contents = [self._store.read(name) for name in names]
-        else:
-            with ThreadPoolExecutor(min(_READERS, len(names))) as pool:
-                contents = list(pool.map(self._store.read, names))
-        pairs = zip(listed, contents, strict=True)
-        return fold(run, (decode(content, item.created) for item, content in pairs if content is not None))
+        unread = [item for item in listed if self._memory.get(item) is None]
+        contents = self._store.read_all([item.name for item in unread])
+        read = {
+            item: decode(content, item.created)
+            for item, content in zip(unread, contents, strict=True)
+            if content is not None
+        }
+        for item, stored in read.items():
+            self._memory.keep(item, stored)
+        found = (self._memory.get(item) or read.get(item) for item in listed)
+        return fold(run, (stored for stored in found if stored is not None))
 
     def newest_number(self, slug: str) -> int:
         """Number of the newest run of a model run; 0 if there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
@@ -32,11 +33,23 @@ def begin_request(traceparent: str, project: str) -> None:
     _trace.set(f"projects/{project}/traces/{parts[1]}" if valid else "")
 
 
+Sink = Callable[[str, str, Mapping[str, object]], None]
+_sink: Sink | None = None
+
+
+def redirect(sink: Sink | None) -> None:
+    """Hand this process's lines to `sink` (severity, message, fields) instead of writing them; None ends it."""
+    global _sink
+    _sink = sink
+
+
 def log(severity: str, message: str, **fields: object) -> None:
     """Write one line. Field names come from an allow-list; an unknown one is a programming error."""
-    unknown = set(fields) - FIELDS
-    if unknown:
+    if unknown := fields.keys() - FIELDS:
         raise ValueError(f"log fields not on the allow-list: {sorted(unknown)}")
+    if _sink is not None:
+        _sink(severity, message, fields)
+        return
     line: dict[str, object] = {"severity": severity, "message": message, "time": datetime.now(UTC).isoformat()}
     if trace := _trace.get():
         line["logging.googleapis.com/trace"] = trace

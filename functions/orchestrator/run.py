@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 
 from orchestrator.facts import (
     Accepted,
@@ -74,10 +73,10 @@ class Run:
         """When something was last recorded, by the storage server's clock."""
         return max((stored.created for stored in self.stamps.values()), default=self.accepted_at)
 
-    @cached_property
+    @property
     def pipeline(self) -> Pipeline:
         """The pipeline as it was when the run was accepted."""
-        return Pipeline.model_validate(self.accepted.pipeline)
+        return self.accepted.definition
 
     def attempts_of(self, stage: str, job: str) -> tuple[Attempt, ...]:
         """Attempts of a job, first to last."""

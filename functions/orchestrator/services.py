@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from orchestrator.errors import Unavailable
 from orchestrator.labelbox import Labelbox, LabelboxApi
-from orchestrator.ledger import Ledger
+from orchestrator.ledger import FactMemory, Ledger
 from orchestrator.messages import Publisher, PubSub, StageRequested
 from orchestrator.pipelines import SHIPPED, Pipeline, read_pipelines
 from orchestrator.secret_store import FixedSecret, RotatingSecret, Secret, SecretManagerReader
@@ -43,6 +44,8 @@ class Services:
     sleep: Callable[[float], None] = time.sleep
     reached: Callable[[str], None] = _nowhere
     new_writer: Callable[[], str] = field(default=lambda: uuid.uuid4().hex)
+    new_run_key: Callable[[], str] = field(default=lambda: secrets.token_hex(6))
+    memory: FactMemory = field(default_factory=FactMemory)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Services:
@@ -69,7 +72,7 @@ class Services:
 
     def begin(self) -> Handling:
         """Start handling one request."""
-        return Handling(self, Ledger(self.store, self.new_writer()), self.now())
+        return Handling(self, Ledger(self.store, self.new_writer(), self.memory), self.now())
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from orchestrator.errors import Unavailable
+
+_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class ObjectStore(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """An object's content, or None."""
+
+    def read_all(self, names: Sequence[str]) -> list[bytes | None]:
+        """The contents of several objects at once, each None if there is no such object."""
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Objects whose names start with `prefix`, in the order of their names."""
@@ -99,6 +105,13 @@ class Bucket:
             return self._call(f"read {name}", lambda options: blob.download_as_bytes(**options))  # type: ignore[no-any-return]
         except exceptions.NotFound:
             return None
+
+    def read_all(self, names: Sequence[str]) -> list[bytes | None]:
+        """See ObjectStore."""
+        if len(names) <= 1:
+            return [self.read(name) for name in names]
+        with ThreadPoolExecutor(min(_READERS, len(names))) as pool:
+            return list(pool.map(self.read, names))
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """See ObjectStore."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -119,7 +118,7 @@ def _model_run(handling: Handling, body: bytes) -> Answer:
         model_run_id=model_run_id,
         model_id=str(payload.get("modelId") or ""),
         model_type=model_type,
-        run_key=secrets.token_hex(6),
+        run_key=handling.services.new_run_key(),
         pipeline=dump(handling.services.pipelines[model_type]),
         image_repository=handling.services.settings.image_repository,
         image_tag=handling.services.settings.image_tag,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,6 +70,9 @@ class MemoryStore:
     def read(self, name: str) -> bytes | None:
         self._check()
         return self.objects[name][0] if name in self.objects else None
+
+    def read_all(self, names: Sequence[str]) -> list[bytes | None]:
+        return [self.read(name) for name in names]
 
     def list(self, prefix: str) -> Iterator[Listed]:
         self._check()
