@@ -89,35 +89,57 @@ class Labelbox:
         }
 
 
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Labelbox]]:
+    """Labelbox stand-ins by the sample they serve; each folder's server serves all tests that ask for it."""
+    running: dict[Path, Labelbox] = {}
+    yield running
+    stop_all(labelbox.stand_in.process for labelbox in running.values())
+
+
 @pytest.fixture
 def serve(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage_server: StorageServer
-) -> Iterator[Callable[[Path], Labelbox]]:
+    started: dict[Path, Labelbox], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], Labelbox]:
     """Serves a sample's folder as Labelbox would; the jobs find it through their environment."""
-    running: list[Labelbox] = []
 
     def start(sample: Path) -> Labelbox:
-        labelbox = Labelbox(tmp_path / f"labelbox-{len(running)}", sample)
-        running.append(labelbox)
-        for name, value in labelbox.environment().items():
+        if sample not in started:
+            started[sample] = Labelbox(tmp_path_factory.mktemp("labelbox"), sample)
+        for name, value in started[sample].environment().items():
             monkeypatch.setenv(name, value)
-        return labelbox
+        return started[sample]
 
-    yield start
-    stop_all(labelbox.stand_in.process for labelbox in running)
+    return start
+
+
+@pytest.fixture(scope="session")
+def vertex_server(tmp_path_factory: pytest.TempPathFactory, storage_server: StorageServer) -> Iterator[StandIn]:
+    folder = tmp_path_factory.mktemp("vertex")
+    stand_in = StandIn(
+        "vertex", folder, {"STORAGE_EMULATOR_HOST": storage_server.host}, "--envs-dir", str(folder / "envs")
+    )
+    yield stand_in
+    stand_in.process.stop()
+
+
+class Vertex:
+    """The Vertex stand-in with its behaviour on demand."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self._settings = f"http://127.0.0.1:{stand_in.ready['control_port']}/settings"
+
+    def set(self, **settings: object) -> None:
+        request = urllib.request.Request(self._settings, data=json.dumps(settings).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
 
 
 @pytest.fixture
-def vertex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage_server: StorageServer) -> Iterator[StandIn]:
-    """The Vertex stand-in; the jobs find it through VERTEX_ENDPOINT."""
-    control = free_port()
-    stand_in = StandIn(
-        "vertex",
-        tmp_path / "vertex",
-        {"STORAGE_EMULATOR_HOST": storage_server.host},
-        *("--control-port", str(control), "--envs-dir", str(tmp_path / "envs")),
-    )
-    monkeypatch.setenv("VERTEX_ENDPOINT", f"http://127.0.0.1:{stand_in.port}")
+def vertex(vertex_server: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vertex]:
+    """Vertex for one test, found through VERTEX_ENDPOINT; its behaviour is put back afterwards."""
+    monkeypatch.setenv("VERTEX_ENDPOINT", f"http://127.0.0.1:{vertex_server.port}")
     monkeypatch.setenv("REGION", "us-central1")
-    yield stand_in
-    stand_in.process.stop()
+    vertex = Vertex(vertex_server)
+    yield vertex
+    vertex.set(list_lag_s=0.0, operation_delay_s=0.0, unavailable=False)

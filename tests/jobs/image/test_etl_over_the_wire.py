@@ -1,8 +1,8 @@
 """The ETL job against real servers with exports that go wrong, and with a data set that is there already."""
 
+import hashlib
 import json
 import shutil
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def prepare(storage: Storage, folder: str, *more: str) -> tuple[int, dict]:
             f"--model-run-id={MODEL_RUN}",
             f"--output-uri={folder}/data",
             f"--ending-uri={folder}/endings/",
-            "--labels=lb_run_key=spoiled",
+            f"--labels=lb_run_key={hashlib.sha256(folder.encode()).hexdigest()[:16]}",
             *more,
         ]
     )
@@ -198,25 +198,18 @@ def test_an_empty_data_set_of_the_run_is_found_and_filled(storage: Storage, fold
     assert datasets.fill(name, f"{folder}/import.jsonl", images=12).failures == ()
 
 
-def set_vertex(vertex: object, **settings: object) -> None:
-    url = f"http://127.0.0.1:{vertex.ready['control_port']}/settings"
-    request = urllib.request.Request(url, data=json.dumps(settings).encode(), method="POST")
-    with urllib.request.urlopen(request, timeout=10):
-        pass
-
-
 def test_a_restarted_job_finds_its_own_data_set_while_lists_lag(
     storage: Storage, folder: str, serve: Callable[[Path], object], vertex: object
 ) -> None:
     serve(SAMPLE)
-    set_vertex(vertex, list_lag_s=3600.0, operation_delay_s=0.7)
+    vertex.set(list_lag_s=3600.0, operation_delay_s=0.7)
     first, second = (prepare(storage, folder)[1] for _ in range(2))
     assert first["outputs"]["dataset"] == second["outputs"]["dataset"]
     assert first["counts"] == second["counts"]
 
 
 def test_a_vertex_that_is_down_is_waited_for_and_then_told_as_transient(vertex: object) -> None:
-    set_vertex(vertex, unavailable=True)
+    vertex.set(unavailable=True)
     datasets = VertexDatasets(dataset_client(), PARENT, patience_s=1.5)
     with pytest.raises(Transient, match="Vertex is busy or down"):
         datasets.find("any")
