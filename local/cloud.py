@@ -74,8 +74,8 @@ class EmbeddedCloud:
             self.secret_manager.url,
             f"{self.labelbox.url}/graphql",
         )
-        environment = function_environment(endpoints, self.options.reconcile_period_s)
-        self.functions = {name: FunctionProcess(name, environment, state.path) for name in deployment.FUNCTIONS}
+        self.environment = function_environment(endpoints, self.options.reconcile_period_s)
+        self.functions = {name: FunctionProcess(name, self.environment, state.path) for name in deployment.FUNCTIONS}
         self._topics: Topics | None = None
         self._clock: Clock | None = None
 

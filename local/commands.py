@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from local import deployment
+from local.address import Address
 from local.cloud import SERVICE_SECRET, CloudOptions, EmbeddedCloud
 from local.functions import ROOT
 from local.job_environments import prepare
@@ -212,7 +213,7 @@ def up(options: RunOptions, console: Console) -> None:
     """Keep everything running until a signal, and say where it is and how to start a training by hand."""
     state = StateFolder.new(options.local_dir)
     try:
-        with EmbeddedCloud(state, options.cloud) as cloud:
+        with EmbeddedCloud(state, options.cloud) as cloud, Address.of(cloud).published(options.local_dir):
             for name, url in cloud.urls.items():
                 console.print(f"{name:<16} {url}", highlight=False)
             console.print(f"{'files and logs':<16} {state.path}", highlight=False)
