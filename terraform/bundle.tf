@@ -16,10 +16,11 @@ locals {
     for name, pipeline in local.shipped_pipelines : name => pipeline
     if var.enabled_pipelines == null ? true : contains(var.enabled_pipelines, name)
   }
-  automl_pipelines = sort([
-    for name, pipeline in local.enabled_pipelines : name
+  shipped_automl = sort([
+    for name, pipeline in local.shipped_pipelines : name
     if contains(flatten([for stage in pipeline.stages : [for job in stage.jobs : job.kind]]), "TrainingPipeline")
   ])
+  automl_pipelines = [for name in local.shipped_automl : name if contains(keys(local.enabled_pipelines), name)]
   # Where a run's first event goes.
   first_topics = toset([
     for pipeline in values(local.enabled_pipelines) :

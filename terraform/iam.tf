@@ -181,9 +181,9 @@ resource "google_project_iam_member" "vertex_stages" {
   member  = local.member["stages"]
 }
 
-# Only data sets of AutoML are made by jobs.
+# Jobs make the data sets of AutoML. Not by what is enabled: a run of a pipeline that is disabled meanwhile goes on.
 resource "google_project_iam_member" "vertex_jobs" {
-  for_each = toset(length(local.automl_pipelines) > 0 ? [var.vertex_roles.jobs] : [])
+  for_each = toset(length(local.shipped_automl) > 0 ? compact([var.vertex_roles.jobs]) : [])
   project  = var.project_id
   role     = each.key
   member   = local.member["jobs"]

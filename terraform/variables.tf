@@ -37,7 +37,7 @@ variable "delete_data_on_destroy" {
 variable "deployment_name" {
   description = "Prefix of everything that is made, so that several deployments live in one project."
   type        = string
-  default     = "labelbox"
+  default     = "model-training"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,16}[a-z0-9]$", var.deployment_name)) && !strcontains(var.deployment_name, "--")
@@ -264,7 +264,7 @@ variable "retention_days" {
 }
 
 variable "vertex_roles" {
-  description = "Roles on the project for launching jobs (stages) and for filling Vertex data sets (jobs). Vertex jobs have no grants on the resource; a custom role of yours can be tighter (terraform/README.md)."
+  description = "Roles on the project for launching jobs (stages) and for filling AutoML data sets (jobs; null if no pipeline of yours uses AutoML). Vertex jobs have no grants on the resource; a custom role of yours can be tighter (terraform/README.md)."
   type = object({
     stages = optional(string, "roles/aiplatform.user")
     jobs   = optional(string, "roles/aiplatform.user")

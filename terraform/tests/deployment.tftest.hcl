@@ -1,0 +1,123 @@
+# Promises of the plan. Needs no account and no credentials: terraform -chdir=terraform init && terraform -chdir=terraform test
+
+mock_provider "google" {
+  mock_data "google_project" {
+    defaults = { number = "123456789012" }
+  }
+  mock_data "google_storage_project_service_account" {
+    defaults = { email_address = "service-123456789012@gs-project-accounts.iam.gserviceaccount.com" }
+  }
+  mock_resource "google_service_account" {
+    defaults = {
+      email  = "account@my-project.iam.gserviceaccount.com"
+      member = "serviceAccount:account@my-project.iam.gserviceaccount.com"
+      name   = "projects/my-project/serviceAccounts/account@my-project.iam.gserviceaccount.com"
+    }
+  }
+  mock_resource "google_logging_project_sink" {
+    defaults = { writer_identity = "serviceAccount:service-123456789012@gcp-sa-logging.iam.gserviceaccount.com" }
+  }
+}
+
+variables {
+  project_id = "my-project"
+}
+
+run "defaults" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for name, f in google_cloudfunctions2_function.function : f.service_config[0].ingress_settings == (name == "coordinator" ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY")])
+    error_message = "Only the coordinator may be reached from outside."
+  }
+  assert {
+    condition     = keys(google_cloud_run_v2_service_iam_member.public) == ["allUsers"]
+    error_message = "Labelbox must reach the coordinator."
+  }
+  assert {
+    condition = alltrue([
+      for f in google_cloudfunctions2_function.function :
+      tonumber(f.service_config[0].environment_variables.CALL_DEADLINE_S) < f.service_config[0].timeout_seconds
+      && f.service_config[0].timeout_seconds < google_pubsub_subscription.push["etl"].ack_deadline_seconds
+      && google_pubsub_subscription.push["etl"].ack_deadline_seconds < tonumber(f.service_config[0].environment_variables.CLAIM_HOLD_S)
+    ])
+    error_message = "A call must end before its function, the function before the ack deadline, the ack deadline before the claim."
+  }
+  assert {
+    condition     = length(google_pubsub_subscription.push["dead-letter"].dead_letter_policy) == 0
+    error_message = "Dead letters must not go in circles."
+  }
+  assert {
+    condition     = google_storage_bucket.runs.force_destroy == false
+    error_message = "Runs' data must survive a careless destroy."
+  }
+}
+
+run "closed_to_the_internet" {
+  command = plan
+  variables {
+    public_access = false
+  }
+  assert {
+    condition     = length(google_cloud_run_v2_service_iam_member.public) == 0
+    error_message = "Nobody but a load balancer's caller may get in."
+  }
+  assert {
+    condition     = google_cloudfunctions2_function.function["coordinator"].service_config[0].ingress_settings == "ALLOW_INTERNAL_AND_GCLB"
+    error_message = "The coordinator must take the load balancer's traffic only."
+  }
+}
+
+run "region_without_automl" {
+  command = plan
+  variables {
+    region = "europe-north1"
+  }
+  expect_failures = [var.region]
+}
+
+run "region_without_automl_and_without_need" {
+  command = plan
+  variables {
+    region            = "europe-north1"
+    enabled_pipelines = ["text_single_classification"]
+  }
+  assert {
+    condition     = google_storage_bucket.runs.location == "europe-north1" || google_storage_bucket.runs.location == "EUROPE-NORTH1"
+    error_message = "Everything must be in the one region."
+  }
+}
+
+run "unknown_pipeline" {
+  command = plan
+  variables {
+    enabled_pipelines = ["no_such_pipeline"]
+  }
+  expect_failures = [var.enabled_pipelines]
+}
+
+run "unknown_parameter" {
+  command = plan
+  variables {
+    pipeline_defaults = { text_single_classification = { no_such_parameter = 1 } }
+  }
+  expect_failures = [var.pipeline_defaults]
+}
+
+run "bad_values" {
+  command = plan
+  variables {
+    deployment_name   = "A"
+    data_buckets      = ["gs://with-scheme"]
+    labelbox_endpoint = "http://plain"
+    reconcile_minutes = 7
+    kms_key_name      = "projects/p/locations/elsewhere/keyRings/r/cryptoKeys/k"
+    report_readers    = ["allUsers"]
+    retention_days    = { data = 3 }
+    labels            = { lb_attempt = "x" }
+  }
+  expect_failures = [
+    var.deployment_name, var.data_buckets, var.labelbox_endpoint, var.reconcile_minutes, var.kms_key_name,
+    var.report_readers, var.retention_days, var.labels,
+  ]
+}
