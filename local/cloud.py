@@ -28,6 +28,7 @@ from local.processes import LOOPBACK, Process, free_port, stop_all
 from local.stand_ins import GooglePubSub, StandIn
 from local.state import StateFolder
 
+STOP_TIMEOUT_S = 4.0  # a request in flight may hold a function longer; then it is killed
 API_KEY = "local-api-key"
 SERVICE_SECRET = "local-service-secret-value"
 
@@ -143,7 +144,7 @@ class EmbeddedCloud:
         return {**{name: function.origin for name, function in self.functions.items()}, **stand_ins}
 
     def processes(self) -> list[Process]:
-        """Every process, functions first: nothing may fall away under a request that is served."""
+        """Every process: the functions, then the stand-ins."""
         return [
             *(function.process for function in self.functions.values()),
             *(self.vertex.process, self.labelbox.process, self.secret_manager.process),
@@ -212,14 +213,12 @@ class EmbeddedCloud:
         self.functions[function].wait_ready()
 
     def stop(self) -> None:
-        """Stop everything: the functions, then the stand-ins. Safe to repeat because what is gone is left alone."""
+        """Stop everything at the same time. Safe to repeat because what is gone is left alone."""
         if self._clock:
             self._clock.stop()
-        functions = [function.process for function in self.functions.values()]
-        stop_all(functions, timeout_s=3)
+        stop_all(self.processes(), timeout_s=STOP_TIMEOUT_S)
         if self._topics:
             self._topics.close()
-        stop_all([process for process in self.processes() if process not in functions])
         self.state.close()
 
     def __enter__(self) -> Self:

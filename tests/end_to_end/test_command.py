@@ -16,6 +16,7 @@ import pytest
 from local.functions import ROOT
 from local.labelbox_side import LabelboxControl, TrainingRequest
 from local.processes import Process, stop_all
+from local.state import sweep
 from tests.end_to_end.cloud_runs import TEXT, progress_of
 
 IMAGE = "image_single_classification"
@@ -135,7 +136,7 @@ def test_ctrl_c_while_a_job_runs_leaves_no_process(command: Callable[..., Comman
 
 
 @needs_proc
-def test_what_a_killed_command_left_is_ended_by_the_next(command: Callable[..., Command], tmp_path: Path) -> None:
+def test_what_a_killed_command_left_is_ended_by_the_next(command: Callable[..., Command]) -> None:
     killed = command("up")
     killed.wait_ready(lambda: "Running." in killed.output, 120)
     assert killed.pid is not None
@@ -143,9 +144,7 @@ def test_what_a_killed_command_left_is_ended_by_the_next(command: Callable[..., 
     assert killed.wait() == -signal.SIGKILL
     runs = killed.local_dir / "runs"
     assert len(left_running(runs)) > 10
-    sweep = "from pathlib import Path; from local.state import sweep; import sys; sweep(Path(sys.argv[1]))"
-    shorter_than_the_mark = os.path.relpath(runs, ROOT)
-    subprocess.run([sys.executable, "-c", sweep, shorter_than_the_mark], cwd=ROOT, check=True, timeout=60)
+    sweep(runs)
     assert left_running(runs) == []
 
 
