@@ -158,8 +158,11 @@ def run(options: RunOptions, console: Console) -> int:
         console.print(f"[bold]{pipeline.model_type}[/]  {pipeline.description}", highlight=False)
         prepare(pipeline, options.cloud.environments_dir, state, console)
         began = time.monotonic()
-        cloud = EmbeddedCloud(state, options.cloud)
-        with cloud:
+        with (
+            console.status("starting the functions and the stand-ins") as starting,
+            EmbeddedCloud(state, options.cloud) as cloud,
+        ):
+            starting.stop()
             console.print(f"{len(cloud.processes())} processes serve after {time.monotonic() - began:.1f} s")
             return _watched(LocalRun(options, pipeline, cloud, console), options, console)
     finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from local.run_view import LAUNCHING, RUNNING, WAITING, JobView, RunView
 
+STATE_WIDTH, DETAIL_WIDTH = 19, 44  # fixed, so that the table does not jump about
 _STYLES = {
     WAITING: "dim",
     LAUNCHING: "yellow",
@@ -28,7 +30,7 @@ class Progress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+        self._live = Live(console=console, refresh_per_second=8) if console.is_terminal else None
         self._shown: dict[tuple[str, str], str] = {}
 
     def __enter__(self) -> Progress:
@@ -58,11 +60,12 @@ def _line(job: JobView, elapsed_s: float) -> str:
 
 def jobs_table(view: RunView, elapsed_s: float, details: Mapping[str, str]) -> Table:
     """The jobs in order, each with its state and its time."""
-    table = Table(title=f"{elapsed_s:.0f} s", title_justify="right", expand=False)
-    for name in ("stage", "job", "kind", "state"):
+    table = Table(box=SIMPLE_HEAD)
+    for name in ("stage", "job", "kind"):
         table.add_column(name, no_wrap=True)
-    table.add_column("elapsed", justify="right", no_wrap=True)
-    table.add_column("", overflow="ellipsis", no_wrap=True)
+    table.add_column("state", min_width=STATE_WIDTH, no_wrap=True)
+    table.add_column(f"{elapsed_s:.0f} s", justify="right", min_width=7, no_wrap=True)
+    table.add_column("", min_width=DETAIL_WIDTH, max_width=DETAIL_WIDTH, overflow="ellipsis", no_wrap=True)
     for job in view.jobs:
         state = f"{job.state} (attempt {job.attempts})" if job.attempts > 1 else job.state
         elapsed = "" if job.seconds is None else f"{job.seconds:.1f} s"
@@ -73,7 +76,7 @@ def jobs_table(view: RunView, elapsed_s: float, details: Mapping[str, str]) -> T
             job.kind,
             Text(state, style=_STYLES.get(job.state, "red")),
             elapsed,
-            Text(detail[:60], style="dim"),
+            Text(detail, style="dim"),
         )
     return table
 

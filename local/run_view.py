@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -144,8 +145,8 @@ def _seconds(attempt: Attempt, until: datetime) -> float | None:
     return max(0.0, (until - attempt.launched_at).total_seconds())
 
 
-def last_line(log: Path, width: int = 200) -> str:
-    """The last line of a job's log that says something; empty where there is none."""
+def last_line(log: Path) -> str:
+    """What a job's log said last, in words; empty where it said nothing yet."""
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -153,4 +154,16 @@ def last_line(log: Path, width: int = 200) -> str:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip()[:width] for line in reversed(lines) if line.strip()), "")
+    return next((_in_words(line.strip()) for line in reversed(lines) if line.strip()), "")
+
+
+def _in_words(line: str) -> str:
+    """A line of structured logging by its message and its count, any other line as it is."""
+    try:
+        entry = json.loads(line)
+        message, done, total = entry["message"], entry.get("done"), entry.get("total")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return line
+    if done is None:
+        return str(message)
+    return f"{message}: {done}" if total is None else f"{message}: {done} of {total}"
