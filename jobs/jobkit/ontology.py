@@ -84,13 +84,15 @@ def _options(item: Mapping[str, Any]) -> Iterable[Option]:
         yield from _options(option)
 
 
-def choose_question(ontology: Ontology, wanted: str, kinds: Sequence[str] = CHOICE_KINDS) -> Question:
-    """The question to train on: the one named (by name or feature schema id), or the only one of these kinds.
+def choose_question(ontology: Ontology, wanted: str, preferred: Sequence[str] = CHOICE_KINDS) -> Question:
+    """The question to train on: the one named (by name or feature schema id), or the only one with options.
 
-    Several candidates and no choice, or a choice that does not exist, is BadConfiguration naming the candidates.
+    Without a name, questions of the preferred kinds go before others. Several candidates and no choice, or a choice
+    that does not exist, is BadConfiguration naming the candidates.
     """
-    candidates = [question for question in ontology.questions if question.kind in kinds]
-    return _choose(candidates, wanted, "question", " or ".join(kinds))
+    candidates = [question for question in ontology.questions if question.kind in CHOICE_KINDS]
+    fitting = [question for question in candidates if question.kind in preferred]
+    return _choose(candidates if wanted or not fitting else fitting, wanted, "question", " or ".join(CHOICE_KINDS))
 
 
 def choose_tools(ontology: Ontology, kind: str) -> tuple[Tool, ...]:

@@ -14,7 +14,7 @@ from jobkit.export import ExportRow
 from jobkit.fetch import FetchRules, in_order
 from jobkit.labelbox import export_rows, ontology, require_rows, split_map
 from jobkit.manifest import ManifestRow
-from jobkit.ontology import choose_options, choose_question
+from jobkit.ontology import CHECKLIST, DROPDOWN, RADIO, choose_options, choose_question
 from jobkit.progress import Progress
 from jobkit.splits import ML_USE, UNASSIGNED, hash_split
 from jobkit.storage import Storage
@@ -90,7 +90,8 @@ def prepare(arguments: Arguments, ending: Ending, client: labelbox.Client, stora
         strict=arguments.flag("strict-classes"),
         single=single,
     )
-    question = choose_question(ontology(client, model_run_id), arguments.text("question"))
+    preferred = (RADIO, DROPDOWN) if single else (CHECKLIST,)
+    question = choose_question(ontology(client, model_run_id), arguments.text("question"), preferred)
     options = choose_options(question, comma_list(arguments.text("classes")))
     splits = SplitFinder(lambda: split_map(client, model_run_id), arguments.flag("make-split"))
     reader = TextReader(storage, FetchRules.from_environment(MAX_BYTES), buckets_from_environment())

@@ -1,10 +1,11 @@
 """A text classifier that is saved as numbers and words (safetensors and JSON, no pickle) and scores the same anywhere.
 
-A model is one part or the product of two: TF-IDF of words and letters, and MiniLM sentence vectors, each with a linear
-layer on top. Nothing is fitted when it is loaded.
+A model is one part or the product of two: TF-IDF of words and letters, MiniLM vectors of whole texts or of their
+sentences, each with a linear layer on top. Nothing is fitted when it is loaded.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,12 @@ from jobkit.errors import BadConfiguration
 VERSION = 1
 TFIDF = "tfidf"
 MINILM = "minilm"
+SENTENCES = "sentences"
+MAX_SENTENCES = 64  # of one text
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 _TINY = 1e-9
+_SENTENCE_END = re.compile(r"(?<=[.!?…:;])\s+|\n+|(?<=[\u3002\uff01\uff1f])")  # the last three: full-width . ! ?
 _WORD = r"(?u)\b\w+\b"
 
 Scores = npt.NDArray[np.float64]
@@ -58,8 +62,8 @@ class Part(Protocol):
     name: str
     linear: Linear
 
-    def features(self, texts: Sequence[str]) -> Features:
-        """Texts x features."""
+    def probabilities(self, texts: Sequence[str]) -> Scores:
+        """Texts x classes, each 0..1."""
 
     def tensors(self) -> Tensors:
         """What is saved as numbers."""
@@ -91,6 +95,10 @@ class TfidfPart:
         """Texts x (words and letters), sparse."""
         columns: Features = tfidf_features(self._vectorizers, texts)
         return columns
+
+    def probabilities(self, texts: Sequence[str]) -> Scores:
+        """Texts x classes, each 0..1."""
+        return self.linear.probabilities(self.features(texts))
 
     def tensors(self) -> Tensors:
         """The rarity of each word and letter group."""
@@ -124,9 +132,9 @@ class MinilmPart:
     def __init__(self, linear: Linear) -> None:
         self.linear = linear
 
-    def features(self, texts: Sequence[str]) -> Features:
-        """Texts x 384."""
-        return embed(texts)
+    def probabilities(self, texts: Sequence[str]) -> Scores:
+        """Texts x classes, each 0..1."""
+        return self.linear.probabilities(embed(texts))
 
     def tensors(self) -> Tensors:
         """Nothing of its own: the encoder lies in its package."""
@@ -135,6 +143,40 @@ class MinilmPart:
     def description(self) -> dict[str, Any]:
         """Nothing of its own."""
         return {}
+
+
+class SentencesPart:
+    """Sentence vectors, where a text is as much of a class as its surest sentence: for several classes a text, since
+    the vector of a whole text blurs what each sentence is about."""
+
+    name = SENTENCES
+
+    def __init__(self, linear: Linear) -> None:
+        self.linear = linear
+
+    def probabilities(self, texts: Sequence[str]) -> Scores:
+        """Texts x classes, each 0..1."""
+        bags = [sentences(text) for text in texts]
+        if not bags:
+            return np.zeros((0, len(self.linear.bias)))
+        each = self.linear.probabilities(embed([sentence for bag in bags for sentence in bag]))
+        starts = np.cumsum([0, *(len(bag) for bag in bags[:-1])])
+        surest: Scores = np.maximum.reduceat(each, starts, axis=0)
+        return surest
+
+    def tensors(self) -> Tensors:
+        """Nothing of its own: the encoder lies in its package."""
+        return {}
+
+    def description(self) -> dict[str, Any]:
+        """Nothing of its own."""
+        return {}
+
+
+def sentences(text: str) -> list[str]:
+    """The text's sentences (at least one); what comes after MAX_SENTENCES is one sentence."""
+    found = [part for part in _SENTENCE_END.split(text.strip()) if part] or [text]
+    return found if len(found) <= MAX_SENTENCES else [*found[: MAX_SENTENCES - 1], " ".join(found[MAX_SENTENCES - 1 :])]
 
 
 @dataclass(frozen=True)
@@ -154,7 +196,7 @@ class TextModel:
 
     def scores(self, texts: Sequence[str]) -> Scores:
         """Texts x classes, each 0..1."""
-        return combine([part.linear.probabilities(part.features(texts)) for part in self.parts], self.single)
+        return combine([part.probabilities(texts) for part in self.parts], self.single)
 
     def decide(self, scores: npt.NDArray[np.float64]) -> list[str]:
         """The classes that the model says for one text."""
@@ -201,6 +243,8 @@ def _load_part(description: Mapping[str, Any], tensors: Mapping[str, Any], singl
         return TfidfPart.load(description, own, linear)
     if name == MINILM:
         return MinilmPart(linear)
+    if name == SENTENCES:
+        return SentencesPart(linear)
     raise BadConfiguration(f"The model has a part '{name}' that this version does not know.")
 
 

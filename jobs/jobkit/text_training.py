@@ -1,4 +1,4 @@
-"""Training of text classifiers: TF-IDF, MiniLM vectors and their product; the best on the validation split is kept.
+"""Training of text classifiers: TF-IDF, MiniLM vectors and products; the best on the validation split is kept.
 
 Everything is fitted on training rows and chosen on validation rows; test rows are never looked at.
 """
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
+from jobkit.embeddings import embed
 from jobkit.errors import BadData
 from jobkit.evaluation import ClassificationEvaluation
 from jobkit.progress import say
@@ -22,10 +23,12 @@ from jobkit.text_model import (
     MinilmPart,
     Part,
     Scores,
+    SentencesPart,
     TextModel,
     TfidfPart,
     combine,
     new_vectorizers,
+    sentences,
     tfidf_features,
 )
 
@@ -34,6 +37,9 @@ NONE = "none"
 MINILM_ONLY = "minilm"
 BACKBONES = (AUTO, NONE, MINILM_ONLY)
 MAX_EMBEDDED_ROWS = 20_000  # beyond it, `auto` leaves MiniLM out: TF-IDF has caught up and vectors take an hour
+MAX_SENTENCE_ROWS, MAX_SENTENCE_CLASSES = 5_000, 100  # beyond it, learning from sentences takes too long
+SENTENCE_ROUNDS = 3
+COMMON_WEIGHT = 20  # validation examples that the common threshold is worth
 STRENGTH = 10.0  # inverse regularisation of the linear layers
 _GRID = tuple(step / 20 for step in range(2, 19))  # thresholds tried for several classes a row: 0.1 .. 0.9
 
@@ -98,10 +104,8 @@ def train(corpus: Corpus, backbone: str, seed: int) -> Candidate:
     if not training.texts:
         raise BadData("The training file has no training row.")
     parts = _parts(corpus, backbone, seed)
-    scores = [part.linear.probabilities(part.features(validation.texts)) for part in parts] if validation.texts else []
-    choices: list[list[int]] = [[index] for index in range(len(parts))]
-    if len(parts) > 1:
-        choices.append(list(range(len(parts))))
+    scores = [part.probabilities(validation.texts) for part in parts] if validation.texts else []
+    choices = [[index] for index in range(len(parts))] + [[index, index + 1] for index in range(len(parts) - 1)]
     candidates = []
     for choice in choices:
         chosen = combine([scores[index] for index in choice], corpus.single) if scores else None
@@ -126,8 +130,13 @@ def _parts(corpus: Corpus, backbone: str, seed: int) -> list[Part]:
         parts.append(TfidfPart(vectorizers, _fit(features, corpus, seed)))
     if backbone == MINILM_ONLY or (backbone == AUTO and _fits_minilm(len(examples.texts))):
         say("Fitting MiniLM vectors", rows=len(examples.texts), classes=len(corpus.classes))
-        unfitted = MinilmPart(Linear(np.zeros((0, 0), np.float32), np.zeros(0, np.float32), corpus.single))
-        parts.append(MinilmPart(_fit(unfitted.features(examples.texts), corpus, seed)))
+        parts.append(MinilmPart(_fit(embed(examples.texts), corpus, seed)))
+        if (
+            not corpus.single
+            and len(examples.texts) <= MAX_SENTENCE_ROWS
+            and len(corpus.classes) <= MAX_SENTENCE_CLASSES
+        ):
+            parts.append(SentencesPart(_fit_sentences(corpus, seed)))
     return parts
 
 
@@ -159,6 +168,35 @@ def _fit(features: Features, corpus: Corpus, seed: int) -> Linear:
     return Linear(columns, biases, single=False)
 
 
+def _fit_sentences(corpus: Corpus, seed: int) -> Linear:
+    """Learns which sentence of a text is about a class, though only the text's classes are known (multiple-instance
+    learning): starts from whole texts; then the surest sentence stands for each text of the class, and all sentences
+    of the other texts against it, a few times over."""
+    examples = corpus.splits[TRAINING]
+    bags = [sentences(text) for text in examples.texts]
+    vectors = embed([sentence for bag in bags for sentence in bag])
+    ends = np.cumsum([len(bag) for bag in bags])
+    starts = ends - [len(bag) for bag in bags]
+    linear = _fit(embed(examples.texts), corpus, seed)
+    weights, biases = linear.weights.copy(), linear.bias.copy()
+    for index in range(len(corpus.classes)):
+        of_class = [index in label for label in examples.labels]
+        if all(of_class) or not any(of_class):
+            continue
+        for _ in range(SENTENCE_ROUNDS):
+            logits = vectors @ weights[:, index]
+            rows: list[int] = []
+            targets: list[int] = []
+            for start, end, true in zip(starts.tolist(), ends.tolist(), of_class, strict=True):
+                chosen = [start + int(logits[start:end].argmax())] if true else list(range(start, end))
+                rows += chosen
+                targets += [int(true)] * len(chosen)
+            pair_weights, pair_bias = _fit_one(vectors[rows], targets, 2, seed)
+            weights[:, index] = pair_weights[:, 1] - pair_weights[:, 0]
+            biases[index] = pair_bias[1] - pair_bias[0]
+    return Linear(weights, biases, single=False)
+
+
 def _fit_one(
     features: Features, targets: Sequence[int], classes: int, seed: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -183,7 +221,7 @@ def _candidate(corpus: Corpus, parts: Sequence[Part], scores: Scores | None) -> 
     labels = corpus.splits[VALIDATION].labels
     thresholds: tuple[float, ...] = ()
     if not corpus.single:
-        thresholds = tuple(_best_threshold(scores, labels, index) for index in range(len(corpus.classes)))
+        thresholds = _thresholds(scores, labels, len(corpus.classes))
     model = TextModel(corpus.classes, tuple(parts), corpus.single, thresholds)
     if scores is None:
         return Candidate(model, {}, 0.0)
@@ -194,15 +232,28 @@ def _candidate(corpus: Corpus, parts: Sequence[Part], scores: Scores | None) -> 
     return Candidate(model, evaluation.summary(VALIDATION), _log_loss(scores, labels, corpus.single))
 
 
-def _best_threshold(scores: Scores | None, labels: Sequence[tuple[int, ...]], index: int) -> float:
-    """The threshold with the best F1 on validation; of equal ones the nearest to 0.5, which is also the default."""
-    truth = np.array([index in label for label in labels], dtype=bool)
-    if scores is None or not truth.any():
-        return 0.5
-    column = scores[:, index]
+def _thresholds(scores: Scores | None, labels: Sequence[tuple[int, ...]], classes: int) -> tuple[float, ...]:
+    """A threshold a class, best F1 on validation, drawn towards the best common one while a class has few examples
+    there (it would else fit its luck)."""
+    if scores is None:
+        return (0.5,) * classes
+    truth = np.zeros((len(labels), classes), dtype=bool)
+    for row, label in enumerate(labels):
+        truth[row, list(label)] = True
+    common = _best_threshold(scores, truth)
+    found = []
+    for index in range(classes):
+        examples = int(truth[:, index].sum())
+        own = _best_threshold(scores[:, index], truth[:, index]) if examples else common
+        found.append(round((own * examples + common * COMMON_WEIGHT) / (examples + COMMON_WEIGHT), 4))
+    return tuple(found)
+
+
+def _best_threshold(scores: Scores, truth: npt.NDArray[np.bool_]) -> float:
+    """The threshold with the best F1; of equal ones the nearest to 0.5."""
 
     def quality(threshold: float) -> tuple[float, float]:
-        said = column >= threshold
+        said = scores >= threshold
         hits = int((said & truth).sum())
         return (2 * hits / max(int(said.sum()) + int(truth.sum()), 1), -abs(threshold - 0.5))
 

@@ -137,6 +137,7 @@ TEXT = exports.question("free", "text", [])
         ([RADIO, TEXT], "", "q"),
         ([RADIO, OTHER], "q", "q"),
         ([RADIO, OTHER], "OTHER", "other"),
+        ([OTHER, TEXT], "", "other"),
     ],
 )
 def test_the_question_is_chosen_by_name_or_id_or_because_it_is_the_only_one(
@@ -160,6 +161,13 @@ def test_a_question_that_is_not_clear_fails_naming_the_candidates(
     with pytest.raises(BadConfiguration) as caught:
         choose_question(ontology(*questions), wanted)
     assert all(word in caught.value.sentence for word in named)
+
+
+def test_a_question_of_the_model_types_own_kind_goes_before_others() -> None:
+    both = ontology(RADIO, OTHER)
+    assert choose_question(both, "", ("radio", "dropdown")).feature_schema_id == "q"
+    assert choose_question(both, "", ("checklist",)).feature_schema_id == "other"
+    assert choose_question(both, "other", ("radio",)).feature_schema_id == "other"
 
 
 def test_classes_are_chosen_by_name_value_or_id_and_an_unknown_one_is_named() -> None:

@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
-from etl.text_classification.main import main as etl
+from etl.text_classification.main import main as single_etl
+from etl.text_multi_classification.main import main as multi_etl
 from inference.text_classification.main import main as inference
 from jobkit.storage import Storage
 from tests.jobs.conftest import SAMPLES, StartLabelbox
 from train.text_classification.main import main as train
 
 SAMPLE = SAMPLES / "text_single_classification"
+MULTI_SAMPLE = SAMPLES / "text_multi_classification"
 RUN_ID = "c0a1f6d4-8e3b-47a9-b1d2-94e5f7a3c608"
+MULTI_RUN_ID = "e47c9a15-70b2-4f6d-8a3c-5b1d2e9f0846"
 
 
 class Pipeline:
@@ -28,6 +31,8 @@ class Pipeline:
     def __init__(self, folder: str, storage: Storage) -> None:
         self.folder = folder
         self.storage = storage
+        self.etl = single_etl
+        self.run_id = RUN_ID
 
     def ending(self, stage: str) -> dict[str, Any]:
         body: dict[str, Any] = json.loads(self.storage.read_text(f"{self.folder}/{stage}/ending/7001/result.json"))
@@ -37,14 +42,14 @@ class Pipeline:
         return [f"--output-uri={self.folder}/{stage}/", f"--ending-uri={self.folder}/{stage}/ending/"]
 
     def learn(self) -> None:
-        assert etl([f"--model-run-id={RUN_ID}", "--minimum-examples=10", *self._places("etl")]) == 0
+        assert self.etl([f"--model-run-id={self.run_id}", "--minimum-examples=10", *self._places("etl")]) == 0
         training_file = self.ending("etl")["outputs"]["training_file"]
         assert train([f"--training-file={training_file}", *self._places("train")]) == 0
 
     def predict(self, *more: str, stage: str = "inference") -> dict[str, Any]:
         data, model = self.ending("etl")["outputs"], self.ending("train")["outputs"]
         arguments = [
-            f"--model-run-id={RUN_ID}",
+            f"--model-run-id={self.run_id}",
             f"--manifest={data['manifest']}",
             f"--dataset-report={data['dataset_report']}",
             f"--model={model['model']}",
@@ -100,25 +105,56 @@ def test_the_sample_is_learned_and_every_row_is_predicted_measured_and_uploaded(
     assert all(row["answer"]["confidence"] >= 0.9 for row in sure)
 
 
-def texts_by_split() -> dict[str, list[str]]:
+def test_a_checklist_is_learned_and_a_row_without_a_tick_is_a_result(
+    pipeline: Pipeline, start_labelbox: StartLabelbox
+) -> None:
+    labelbox = start_labelbox(MULTI_SAMPLE)
+    pipeline.etl, pipeline.run_id = multi_etl, MULTI_RUN_ID
+    pipeline.learn()
+    result = pipeline.predict()
+    assert result["metrics"]["micro_f1"] >= 0.8
+    assert result["metrics"]["majority_baseline"] <= 0.4
+    state = labelbox.run_state(MULTI_RUN_ID)
+    assert state["predictions"] == result["counts"]["predictions"] < result["counts"]["rows"]
+    assert result["counts"]["refused"] == 0
+    answers = [row["answer"] for row in pipeline.rows() if "answer" in row]
+    assert any(len(answer) > 1 for answer in answers)
+    assert all(0.0 < one["confidence"] <= 1.0 for answer in answers for one in answer)
+
+
+def texts_by_split(sample: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for line in (SAMPLE / "export.ndjson").read_text(encoding="utf-8").splitlines():
+    for line in (sample / "export.ndjson").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         (experiment,) = row["experiments"].values()
-        found.setdefault(experiment["runs"][RUN_ID]["split"], []).append(row["data_row"]["row_data"])
+        (run,) = experiment["runs"].values()
+        found.setdefault(run["split"], []).append(row["data_row"]["row_data"])
     return found
 
 
-def test_no_sentence_of_the_sample_has_a_near_twin_in_another_split() -> None:
+def twins(sample: Path) -> float:
+    """The largest share of words that two texts of different splits have in common."""
     words = {
-        split: [set(re.findall(r"\w+", text.lower())) for text in texts] for split, texts in texts_by_split().items()
+        split: [set(re.findall(r"\w+", text.lower())) for text in texts]
+        for split, texts in texts_by_split(sample).items()
     }
-    for split, own in words.items():
-        others = [one for name, sets in words.items() if name != split for one in sets]
-        assert max(len(a & b) / len(a | b) for a in own for b in others) < 0.5
+    return max(
+        len(a & b) / len(a | b)
+        for split, own in words.items()
+        for a in own
+        for other, sets in words.items()
+        if other != split
+        for b in sets
+    )
 
 
-def test_the_samples_script_writes_the_same_bytes_again(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, str(SAMPLE / "make.py"), str(tmp_path)], check=True, timeout=60)
+@pytest.mark.parametrize("sample", [SAMPLE, MULTI_SAMPLE], ids=["single", "multi"])
+def test_no_text_of_a_sample_has_a_near_twin_in_another_split(sample: Path) -> None:
+    assert twins(sample) < 0.6
+
+
+@pytest.mark.parametrize("sample", [SAMPLE, MULTI_SAMPLE], ids=["single", "multi"])
+def test_a_samples_script_writes_the_same_bytes_again(sample: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, str(sample / "make.py"), str(tmp_path)], check=True, timeout=60)
     for name in ("export.ndjson", "ontology.json"):
-        assert (tmp_path / name).read_bytes() == (SAMPLE / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (sample / name).read_bytes()
