@@ -201,6 +201,26 @@ def test_boxes_too_small_are_dropped_and_impossible_ones_are_failures(here: Here
     assert item.boxes == tuple(Box("a", *edges) for edges in kept)
 
 
+@pytest.mark.parametrize(
+    ("edges", "size", "kept"),
+    [
+        ((0.0, 0.0, 0.01, 0.5), None, True),
+        ((0.0, 0.0, 0.0099, 0.5), None, False),
+        ((0.0, 0.0, 0.5, 0.0099), (900, 900), False),
+        ((0.0, 0.0, 0.01, 0.5), (800, 800), True),
+        ((0.0, 0.0, 0.01, 0.5), (799, 800), False),
+        ((0.0, 0.0, 0.01, 0.01), (4000, 4000), True),
+        ((0.0, 0.0, 0.02, 0.02), (380, 4000), False),
+        ((0.0, 0.0, 0.01, 0.5), (2000, 2000), True),
+        ((0.0, 0.0, 0.5, 0.01), (20000, 780), False),
+    ],
+)
+def test_a_box_needs_one_percent_and_eight_pixels_of_the_scaled_image(
+    edges: tuple[float, float, float, float], size: tuple[int, int] | None, kept: bool
+) -> None:
+    assert Box("a", *edges).is_large_enough(size) == kept
+
+
 def test_more_than_500_boxes_in_an_image_are_a_failure(here: Here) -> None:
     box = {"displayName": "a", "xMin": 0.1, "yMin": 0.1, "xMax": 0.9, "yMax": 0.9}
     lines = [

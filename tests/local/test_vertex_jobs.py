@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from google.api_core import exceptions
 
+from local.vertex.slots import Slots
 from tests.local.pubsub_world import World as PubSub
 from tests.local.pubsub_world import pubsub_process
 from tests.local.vertex_world import IMAGE, PARENT, World, alive, custom_job, job_env, wait_until, world
@@ -141,6 +143,16 @@ def test_two_run_at_once_and_the_others_wait_in_their_order(here: World, tmp_pat
     for number in range(4):
         (tmp_path / f"go{number}").touch()
     assert {here.clients.ended(name).state.name for name in names} == {"JOB_STATE_SUCCEEDED"}
+
+
+def test_nobody_enters_before_who_came_first() -> None:
+    slots = Slots(1, threading.Condition())
+    for name in ("first", "second", "third"):
+        slots.join(name)
+    assert [slots.try_enter(name) for name in ("third", "second", "first", "second")] == [False, False, True, False]
+    slots.give_up("second")
+    slots.leave()
+    assert slots.try_enter("third")
 
 
 def test_a_cancel_comes_later_and_ends_children_too(here: World, tmp_path: Path) -> None:

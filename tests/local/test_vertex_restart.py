@@ -128,6 +128,21 @@ def test_settings_and_ended_jobs_are_still_there(vertex: VertexProcess) -> None:
     assert vertex.world.control.settings()["end_delay_s"] == 0.25
 
 
+def test_adopted_jobs_are_watched_even_beyond_the_slots(tmp_path: Path) -> None:
+    with vertex_process(tmp_path, "--slots=2") as vertex:
+        names = [vertex.world.clients.create(f"--until={tmp_path / f'go{number}'}").name for number in range(2)]
+        for name in names:
+            vertex.world.clients.reach(name, "JOB_STATE_RUNNING")
+        vertex.kill()
+        vertex.flags = ("--slots=1",)
+        vertex.start()
+        (tmp_path / "go1").touch()
+        assert vertex.world.clients.ended(names[1]).state.name == "JOB_STATE_SUCCEEDED"
+        assert vertex.world.clients.state(names[0]) == "JOB_STATE_RUNNING"
+        (tmp_path / "go0").touch()
+        assert vertex.world.clients.ended(names[0]).state.name == "JOB_STATE_SUCCEEDED"
+
+
 def test_an_announcement_that_is_owed_is_made_after_a_restart(tmp_path: Path) -> None:
     with pubsub_process(tmp_path) as pubsub:
         messages = PubSub(pubsub.port)

@@ -240,7 +240,7 @@ class VertexProcess:
     def __init__(self, folder: Path, *flags: str) -> None:
         self.folder = folder
         self.port, self.control_port = free_port(), free_port()
-        self._flags = flags
+        self.flags = flags
         make_jobs(folder / "jobs")
         self.start()
 
@@ -252,7 +252,7 @@ class VertexProcess:
                 [
                     *(sys.executable, "-m", "local.vertex", f"--port={self.port}", f"--ready-file={ready}"),
                     *(f"--control-port={self.control_port}", f"--state-dir={self.folder / 'state'}"),
-                    *(f"--jobs-dir={self.folder / 'jobs'}", f"--envs-dir={self.folder / 'envs'}", *self._flags),
+                    *(f"--jobs-dir={self.folder / 'jobs'}", f"--envs-dir={self.folder / 'envs'}", *self.flags),
                 ],
                 cwd=ROOT,
                 stdout=output,
