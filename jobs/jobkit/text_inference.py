@@ -16,6 +16,7 @@ from jobkit.arguments import Arguments
 from jobkit.classification_output import ClassificationOutput, finish
 from jobkit.dataset_report import class_entries
 from jobkit.ending import Result
+from jobkit.evaluation import THRESHOLDS
 from jobkit.manifest import ManifestRow, read_manifest
 from jobkit.progress import Progress
 from jobkit.sinks import SINKS
@@ -60,7 +61,8 @@ def _answers(model: TextModel, scores: npt.NDArray[np.float64]) -> Mapping[str, 
     if model.single:
         best = int(scores.argmax())
         return {model.classes[best]: float(scores[best])}
-    return dict(zip(model.classes, scores.tolist(), strict=True))
+    worth = np.flatnonzero(scores >= THRESHOLDS[0])  # no threshold is lower; with thousands of classes this is fast
+    return {model.classes[index]: float(scores[index]) for index in worth.tolist()}
 
 
 def _batches(rows: Iterator[ManifestRow]) -> Iterator[Sequence[ManifestRow]]:

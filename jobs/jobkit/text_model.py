@@ -202,9 +202,7 @@ class TextModel:
         """The classes that the model says for one text."""
         if self.single:
             return [self.classes[int(scores.argmax())]]
-        return [
-            name for name, score, least in zip(self.classes, scores, self.thresholds, strict=True) if score >= least
-        ]
+        return [self.classes[index] for index in np.flatnonzero(scores >= np.asarray(self.thresholds)).tolist()]
 
     def save(self, folder: Path) -> None:
         """Writes model.safetensors and model.json."""
