@@ -77,12 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(given: argparse.Namespace) -> RunOptions:
     from local.commands import RunOptions, parse_setting
+    from local.samples import sample_export
     from orchestrator.pipelines import read_pipelines
 
     known = read_pipelines()
     if given.pipeline not in known:
         raise ValueError(f"there is no pipeline {given.pipeline!r}; there are {', '.join(sorted(known))}")
-    sample = given.export or ROOT / "samples" / given.pipeline / "export.ndjson"
+    sample = given.export or sample_export(given.pipeline)
     if not sample.is_file():
         raise ValueError(f"there is no export {sample}; give one with --export")
     return RunOptions(

@@ -21,6 +21,7 @@ from local.labelbox_side import ModelRunState, TrainingRequest
 from local.processes import log_tail
 from local.progress import Progress, files_table, labelbox_table, metrics_table
 from local.run_view import JobView, RunReader, RunView, last_line
+from local.samples import sample_export
 from local.state import StateFolder
 from local.summary import Summary, summarise
 from orchestrator.identities import RunId
@@ -57,7 +58,7 @@ class RunOptions:
 
     def request(self) -> TrainingRequest:
         """The request for the model run of the export, or of the pipeline's sample."""
-        export = self.export or ROOT / "samples" / self.pipeline / "export.ndjson"
+        export = self.export or sample_export(self.pipeline)
         return TrainingRequest.for_export(export, self.pipeline)
 
 
@@ -230,7 +231,7 @@ def up(options: RunOptions, console: Console) -> None:
 
 
 def _show_request(pipeline: str, options: RunOptions, cloud: EmbeddedCloud, console: Console) -> None:
-    export = options.export or ROOT / "samples" / pipeline / "export.ndjson"
+    export = options.export or sample_export(pipeline)
     if export.exists():
         request = TrainingRequest.for_export(export, pipeline)
         console.print(f"\n[bold]{pipeline}[/]: start a training as Labelbox does", highlight=False)
