@@ -1,7 +1,7 @@
 # APIs. They stay enabled when a deployment is destroyed: another one may use them.
 
 resource "google_project_service" "api" {
-  for_each = toset([
+  for_each = toset(var.enable_apis ? [
     "aiplatform.googleapis.com",
     "artifactregistry.googleapis.com",
     "cloudbuild.googleapis.com",
@@ -14,7 +14,7 @@ resource "google_project_service" "api" {
     "run.googleapis.com",
     "secretmanager.googleapis.com",
     "storage.googleapis.com",
-  ])
+  ] : [])
   service            = each.key
   disable_on_destroy = false
 }

@@ -123,7 +123,7 @@ resource "google_monitoring_dashboard" "this" {
           xyChart = { dataSets = [{
             plotType = "LINE"
             timeSeriesQuery = { timeSeriesFilter = {
-              filter = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" resource.type=\"pubsub_subscription\" resource.label.subscription_id=starts_with(\"${local.prefix}-\")"
+              filter = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" resource.type=\"pubsub_subscription\" resource.label.subscription_id=one_of(${join(", ", [for s in google_pubsub_subscription.push : "\"${s.name}\""])})"
               aggregation = {
                 alignmentPeriod    = "300s"
                 perSeriesAligner   = "ALIGN_MAX"

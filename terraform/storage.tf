@@ -2,7 +2,7 @@
 
 locals {
   # Everything that a run leaves behind, except its facts and its active marker, which never expire.
-  expiring = { for folder, days in var.retention_days : folder => days if days != null }
+  expiring = { for folder, days in var.retention_days : folder => days if days > 0 }
 }
 
 resource "google_storage_bucket" "runs" {

@@ -45,6 +45,12 @@ variable "deployment_name" {
   }
 }
 
+variable "enable_apis" {
+  description = "Enable the APIs that a deployment needs. False where the project's owners do that, or another deployment's configuration already does."
+  type        = bool
+  default     = true
+}
+
 variable "enabled_pipelines" {
   description = "Model types that are offered to Labelbox; null for every file in functions/pipelines/."
   type        = set(string)
@@ -245,26 +251,26 @@ variable "report_readers" {
 }
 
 variable "retention_days" {
-  description = "Days after which the bucket's lifecycle deletes files of runs, by top folder; null keeps them. facts/ and active/ are never deleted. Images are shared by runs under their content's hash, so they are kept unless you say otherwise."
+  description = "Days after which the bucket's lifecycle deletes files of runs, by top folder; 0 keeps them. facts/ and active/ are never deleted. Images are shared by runs under their content's hash, so they are kept unless you say otherwise."
   type = object({
     data    = optional(number, 180)
     endings = optional(number, 180)
     batch   = optional(number, 180)
     dead    = optional(number, 180)
-    images  = optional(number)
-    reports = optional(number)
+    images  = optional(number, 0)
+    reports = optional(number, 0)
   })
   default = {}
 
   validation {
     # A Vertex job may run for seven days, and a run waits a day for quota before each of its jobs.
-    condition     = alltrue([for days in values(var.retention_days) : days == null ? true : days >= 30 && floor(days) == days])
-    error_message = "retention_days must be whole and at least 30, or null: files of a run under way must not vanish."
+    condition     = alltrue([for days in values(var.retention_days) : days == 0 || days >= 30 && floor(days) == days])
+    error_message = "retention_days must be whole and at least 30, or 0 to keep: files of a run under way must not vanish."
   }
 }
 
 variable "vertex_roles" {
-  description = "Roles on the project for launching jobs (stages) and for filling AutoML data sets (jobs; null if no pipeline of yours uses AutoML). Vertex jobs have no grants on the resource; a custom role of yours can be tighter (terraform/README.md)."
+  description = "Roles on the project for launching jobs (stages) and for filling AutoML data sets (jobs; an empty text if no pipeline of yours uses AutoML). Vertex jobs have no grants on the resource; a custom role of yours can be tighter (terraform/README.md)."
   type = object({
     stages = optional(string, "roles/aiplatform.user")
     jobs   = optional(string, "roles/aiplatform.user")

@@ -1,0 +1,1 @@
+"""The deployment, planned and applied by the real terraform."""

@@ -1,0 +1,125 @@
+"""Terraform and the code agree: settings, topics, entry points, images, and the words that alerts look for."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+
+from local import deployment as local_deployment
+from orchestrator.endpoint import PushHandler
+from orchestrator.pipelines import CustomJob, read_pipelines
+from orchestrator.settings import Settings
+from tests.terraform.workspace import ROOT, State
+
+KNOWN = {item.name.upper() for item in fields(Settings)}
+# Read by the functions framework, not by our settings.
+FRAMEWORK = {"THREADS"}
+# Set only where a deployment chose them.
+CHOSEN = {"RESOURCE_LABELS", "JOB_NETWORK", "KMS_KEY_NAME"}
+
+
+def test_every_function_gets_every_setting_that_has_no_default_and_none_that_nobody_reads(first: State) -> None:
+    needed = {item.name.upper() for item in fields(Settings) if item.default is MISSING}
+    for name in first.of("google_cloudfunctions2_function"):
+        given = first.settings(name)
+        assert needed <= given.keys()
+        assert given.keys() <= KNOWN | FRAMEWORK
+        assert Settings.from_environment(given).deployment_name == "model-training"
+
+
+@pytest.mark.parametrize("name", sorted(CHOSEN))
+def test_a_chosen_setting_is_read(second: State, name: str) -> None:
+    assert second.settings("etl")[name]
+    if name not in KNOWN:
+        pytest.skip(f"the functions do not read {name} yet")
+
+
+def test_options_reach_the_settings_that_the_code_reads(second: State) -> None:
+    given = {key: value for key, value in second.settings("job-state").items() if key in KNOWN}
+    settings = Settings.from_environment(given)
+    assert settings.data_buckets == "proj-one-model-training-sources"
+    assert settings.max_active_runs == 5
+    assert settings.allowed_machines == ("e2-standard-4", "n1-standard-8")
+    assert settings.reconcile_period_s == 300
+    assert settings.image_tag == "v2"
+    assert settings.labelbox_endpoint == "https://labelbox.example.com/graphql"
+
+
+def test_defaults_that_terraform_repeats_are_those_of_the_code(first: State) -> None:
+    given = Settings.from_environment(first.settings("etl"))
+    for item in fields(Settings):
+        repeated = item.name.startswith(("max_", "allowed_")) or item.name.endswith("_s") or item.name == "image_tag"
+        if repeated:
+            found, expected = getattr(given, item.name), item.default
+            same = set(found) == set(expected) if isinstance(expected, tuple) else found == expected
+            assert same, f"{item.name}: {found} in terraform, {expected} in the code"
+
+
+def test_topics_and_subscriptions_have_the_names_that_the_code_publishes_to(first: State) -> None:
+    settings = Settings.from_environment(first.settings("etl"))
+    names = {handler.value for handler in PushHandler}
+    assert {item["id"] for item in first.of("google_pubsub_topic").values()} == {settings.topic(n) for n in names}
+    for name, item in first.of("google_pubsub_subscription").items():
+        assert item["id"] == f"projects/proj-one/subscriptions/model-training-{name}-push"
+        assert item["topic"] == settings.topic(name)
+
+
+def test_each_function_has_an_entry_point_of_main_and_the_embedded_cloud_wires_the_same(first: State) -> None:
+    tree = ast.parse((ROOT / "functions" / "main.py").read_text(encoding="utf-8"))
+    served = {
+        item.name
+        for item in tree.body
+        if isinstance(item, ast.FunctionDef) and any("http" in ast.unparse(d) for d in item.decorator_list)
+    }
+    wired = {
+        name: item["build_config"][0]["entry_point"]
+        for name, item in first.of("google_cloudfunctions2_function").items()
+    }
+    assert set(wired.values()) == served
+    assert wired == {"coordinator": "coordinator", **local_deployment.HANDLERS}
+
+
+def test_secrets_and_accounts_are_those_that_the_settings_name(first: State) -> None:
+    settings = Settings.from_environment(first.settings("etl"))
+    secrets = {item["secret_id"] for item in first.of("google_secret_manager_secret").values()}
+    assert {settings.labelbox_api_key_secret, settings.service_secret_secret} == secrets
+    assert settings.job_service_account == first.of("google_service_account")["jobs"]["email"]
+    assert settings.bucket == first.of("google_storage_bucket")["runs"]["name"]
+    repository = first.of("google_artifact_registry_repository")["jobs"]
+    assert settings.image_repository == f"us-central1-docker.pkg.dev/proj-one/{repository['repository_id']}"
+
+
+def test_every_image_that_a_pipeline_names_has_a_folder_that_is_built() -> None:
+    for pipeline in read_pipelines().values():
+        for _, job in pipeline.jobs():
+            if isinstance(job, CustomJob) and ":" not in job.image:
+                assert (ROOT / "jobs" / job.image / "Dockerfile").is_file(), f"jobs/{job.image} has no Dockerfile"
+
+
+def test_alerts_and_counters_look_for_words_that_the_code_logs(first: State) -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in Path(ROOT / "functions").rglob("*.py"))
+    filters = [item["filter"] for item in first.of("google_logging_metric").values()]
+    for policy in first.of("google_monitoring_alert_policy").values():
+        (condition,) = policy["conditions"]
+        filters.append(condition["condition_matched_log"][0]["filter"])
+    words: set[str] = set()
+    for text in filters:
+        tail = text.split("jsonPayload.message=", 1)
+        words |= set(re.findall(r'"([^"]+)"', tail[1])) if len(tail) == 2 else set()
+        assert set(re.findall(r'"(model-training-[a-z-]+)"', text)) == {
+            item["name"] for item in first.of("google_cloudfunctions2_function").values()
+        }
+    assert len(words) >= 8
+    assert not [word for word in words if f'"{word}"' not in code]
+    labels = {
+        path.removeprefix("EXTRACT(jsonPayload.").rstrip(")")
+        for item in first.of("google_logging_metric").values()
+        for path in (item["label_extractors"] or {}).values()
+    }
+    from orchestrator.logs import FIELDS
+
+    assert labels <= FIELDS
