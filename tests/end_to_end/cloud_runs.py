@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,12 @@ def cloud_run(folder: Path, options: CloudOptions | None = None) -> Iterator[Clo
         yield CloudRun(cloud)
 
 
-def progress_of(statuses: tuple[str, ...]) -> list[str]:
-    """The statuses with repeats in a row taken as one: the same status may be told again with more metadata."""
-    return [status for place, status in enumerate(statuses) if place == 0 or statuses[place - 1] != status]
+def assert_told_in_order(statuses: Iterable[str]) -> None:
+    """EXPORTING_DATA first, COMPLETE last, nothing out of order; the same one may come again with more metadata.
+
+    PREPARING_DATA is a hint from within a job: where the job's end overtakes it, it is not told any more.
+    """
+    in_order = ["EXPORTING_DATA", "PREPARING_DATA", "TRAINING_MODEL", "COMPLETE"]
+    told = [status for status, _ in groupby(statuses)]
+    assert told == [status for status in in_order if status in told], told
+    assert {*in_order} - {*told} <= {"PREPARING_DATA"}, told

@@ -17,7 +17,7 @@ from local.functions import ROOT
 from local.labelbox_side import LabelboxControl, TrainingRequest
 from local.processes import Process, stop_all
 from local.state import sweep
-from tests.end_to_end.cloud_runs import TEXT, progress_of
+from tests.end_to_end.cloud_runs import TEXT, assert_told_in_order
 
 IMAGE = "image_single_classification"
 
@@ -83,7 +83,7 @@ def test_run_ends_complete_with_figures_files_and_a_summary(command: Callable[..
     assert (summary["pipeline"], summary["status"]) == (pipeline, "COMPLETE")
     labelbox = summary["labelbox"]
     assert isinstance(labelbox, list)
-    assert progress_of(tuple(labelbox)) == ["EXPORTING_DATA", "PREPARING_DATA", "TRAINING_MODEL", "COMPLETE"]
+    assert_told_in_order(labelbox)
     stages = summary["stages"]
     assert isinstance(stages, list)
     assert [stage["stage"] for stage in stages] == ["etl", "train", "inference"]
