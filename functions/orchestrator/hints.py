@@ -12,7 +12,7 @@ from orchestrator.messages import Delivery, JobEndHint, LastWord, ObjectHint, Ti
 from orchestrator.observing import observe
 from orchestrator.reconcile import reconcile
 from orchestrator.reply import DONE, Reply, again
-from orchestrator.run import Run
+from orchestrator.run import Attempt, Run
 from orchestrator.services import Handling
 from orchestrator.telling import tell
 from orchestrator.tellings import KNOWN_STATUSES
@@ -52,7 +52,8 @@ def _on_job_end(handling: Handling, hint: JobEndHint, published: datetime) -> Re
 def _on_object(handling: Handling, hint: ObjectHint, published: datetime) -> Reply:
     if hint.phase:
         return _on_phase(handling, hint)
-    return look(handling, hint.object.run, published, claims_an_end=hint.claims_an_end)
+    where = hint.object
+    return look(handling, where.run, published, claims_an_end=hint.claims_an_end, attempt_id=where.attempt_id)
 
 
 def _on_phase(handling: Handling, hint: ObjectHint) -> Reply:
@@ -66,29 +67,38 @@ def _on_phase(handling: Handling, hint: ObjectHint) -> Reply:
     return DONE
 
 
-def look(handling: Handling, run_id: RunId, published: datetime, *, claims_an_end: bool, job_name: str = "") -> Reply:
-    """Read the run's open job, record its end if it has one, and go on. A hint about another job than the one that
-    `launched` names changes nothing."""
+def look(
+    handling: Handling,
+    run_id: RunId,
+    published: datetime,
+    *,
+    claims_an_end: bool,
+    job_name: str = "",
+    attempt_id: str = "",
+) -> Reply:
+    """Read the run's open job, record its end if it has one, and go on. A hint about an attempt whose end is known
+    only goes on from there, and one about a job that `launched` does not name changes nothing."""
     run = handling.ledger.load(run_id)
     if run is None:
         logs.warning("A hint for an unknown run", run=run_id)
         return DONE
+    hinted = _attempt_of_job(run, job_name) if job_name else run.attempt_by_id(attempt_id)
     step = next_step(run, handling.services.now(), handling.services.settings)
-    if isinstance(step, Hold) and claims_an_end:
-        # A fast job ends before its launch is recorded.
-        return _early(handling, published)
-    if isinstance(step, Observe):
-        assert step.attempt.launched
-        if job_name and step.attempt.launched.name != job_name and not _is_known(run, job_name):
-            return DONE
-        if not observe(handling, run, step):
-            return _early(handling, published) if claims_an_end else DONE
+    if hinted is None or not hinted.ended:
+        if isinstance(step, Hold) and claims_an_end:
+            # A fast job ends before its launch is recorded.
+            return _early(handling, published)
+        if isinstance(step, Observe):
+            if job_name and hinted is None:
+                return DONE
+            if not observe(handling, run, step):
+                return _early(handling, published) if claims_an_end else DONE
     return advance(handling, run_id, topic=None)
 
 
-def _is_known(run: Run, job_name: str) -> bool:
+def _attempt_of_job(run: Run, job_name: str) -> Attempt | None:
     every = (attempt for attempts in run.attempts.values() for attempt in attempts)
-    return any(attempt.launched and attempt.launched.name == job_name for attempt in every)
+    return next((attempt for attempt in every if attempt.launched and attempt.launched.name == job_name), None)
 
 
 def _early(handling: Handling, published: datetime) -> Reply:

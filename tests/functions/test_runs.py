@@ -234,6 +234,17 @@ def test_a_hint_is_never_believed() -> None:
     assert world.run(run_id).attempts_of("etl", "export")[0].ended is None
 
 
+def test_a_late_hint_of_a_job_that_has_ended_is_not_held_against_the_next_one() -> None:
+    world = World()
+    world.start()
+    job = next(iter(world.jobs.by_name.values()))
+    outputs = {"training_file": "gs://b/t", "manifest": "gs://b/m", "dataset_report": "gs://b/d"}
+    world.log_hint(world.end_job(result={"version": 1, "outputs": outputs}))
+    world.pump()
+    assert world.object_hint(f"endings/mr-1/1/{job.labels['lb_attempt']}/{job.number}/result.json") == 204
+    assert world.log_hint(world.jobs.by_name[job.name]) == 204
+
+
 def test_a_phase_raises_the_status_and_never_lowers_it() -> None:
     world = World()
     world.start()
