@@ -87,9 +87,7 @@ def test_options_grant_what_their_table_says_and_no_more(second: State) -> None:
         ("key k", "key kms_key_name"),
     }
     words = dict(named)
-    found = {
-        (words.get(who, who), role, words.get(thing, thing)) for who, role, thing in granted(second, "second")
-    }
+    found = {(words.get(who, who), role, words.get(thing, thing)) for who, role, thing in granted(second, "second")}
     left_out = {
         ("allUsers", "roles/run.invoker", "service coordinator"),  # public_access = false
         ("jobs", "roles/aiplatform.user", "project"),  # vertex_roles.jobs = ""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from tests.terraform.conftest import FIRST, SECOND
-from tests.terraform.workspace import State, Workspace
+from tests.terraform.workspace import FIRST, SECOND, State, Workspace
 
 
 def test_the_configuration_is_formatted_and_valid(workspace: Workspace) -> None:
     workspace.run("fmt", "-check", "-recursive", "-diff")
     workspace.run("validate", "-no-color")
+
+
+def test_terraforms_own_tests_pass_without_an_account(workspace: Workspace) -> None:
+    said = workspace.run("test", "-no-color").stdout
+    assert " 0 failed" in said
 
 
 def test_a_second_plan_of_an_applied_deployment_is_empty_whatever_python_leaves_beside_the_source(
@@ -32,8 +36,7 @@ def test_a_changed_function_source_changes_the_bundle_and_the_functions_and_noth
         source.write_text(original, encoding="utf-8")
     functions = {address: actions for address, actions in changes.items() if ".function[" in address}
     assert functions.keys() == {
-        f'google_cloudfunctions2_function.function["{name}"]'
-        for name in first.of("google_cloudfunctions2_function")
+        f'google_cloudfunctions2_function.function["{name}"]' for name in first.of("google_cloudfunctions2_function")
     }
     assert set(map(tuple, functions.values())) == {("update",)}
     # The new bundle is there before the old one goes.
