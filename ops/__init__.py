@@ -1,0 +1,1 @@
+"""The operator's command line: see runs, steer them, check a deployment. Knows the orchestrator, nothing else."""
