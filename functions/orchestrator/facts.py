@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
@@ -62,7 +62,7 @@ class AttemptFact:
     job: str
     attempt: int
 
-    @property
+    @cached_property
     def ref(self) -> AttemptRef:
         """The attempt this fact is about."""
         return AttemptRef(self.stage, self.job, self.attempt)
@@ -75,7 +75,7 @@ class Claimed(AttemptFact):
 
     claim: int
 
-    @property
+    @cached_property
     def path(self) -> str:
         """Where this fact lies below the run's folder."""
         return f"{self.ref.facts}claimed-{self.claim}.json"
@@ -90,7 +90,7 @@ class Refused(AttemptFact):
     sentence: str
     not_before: datetime | None = None
 
-    @property
+    @cached_property
     def path(self) -> str:
         """Where this fact lies below the run's folder."""
         return f"{self.ref.facts}refused-{self.claim}.json"
@@ -103,7 +103,7 @@ class Launched(AttemptFact):
     name: str
     adopted: bool = False
 
-    @property
+    @cached_property
     def path(self) -> str:
         """Where this fact lies below the run's folder."""
         return f"{self.ref.facts}launched.json"
@@ -115,7 +115,7 @@ class Phase(AttemptFact):
 
     status: str
 
-    @property
+    @cached_property
     def path(self) -> str:
         """Where this fact lies below the run's folder."""
         return f"{self.ref.facts}phase-{self.status}.json"
@@ -136,7 +136,7 @@ class Ended(AttemptFact):
     retry: bool = False
     not_before: datetime | None = None
 
-    @property
+    @cached_property
     def path(self) -> str:
         """Where this fact lies below the run's folder."""
         return f"{self.ref.facts}ended.json"
@@ -156,7 +156,7 @@ class Told:
     metadata_keys: tuple[str, ...] = ()
     refused: bool = False
 
-    @property
+    @cached_property
     def path(self) -> str:
         """Where this fact lies below the run's folder."""
         return f"told/{self.key}.json"
@@ -180,7 +180,7 @@ class Trouble:
     topic: str
     sentence: str
 
-    @property
+    @cached_property
     def path(self) -> str:
         """Where this fact lies below the run's folder."""
         return f"trouble/{self.message_id}-{self.delivery}.json"
@@ -230,7 +230,7 @@ class Stored:
 
 def encode(fact: Fact, writer: str) -> bytes:
     """The fact as JSON, with its kind, its version and its writer."""
-    body = asdict(fact)
+    body = {item.name: getattr(fact, item.name) for item in fields(fact)}
     for key in _TIMES & body.keys():
         body[key] = body[key].isoformat() if body[key] else None
     envelope = {"version": VERSION, "kind": type(fact).__name__, "writer": writer, "fact": body}

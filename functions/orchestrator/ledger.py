@@ -14,6 +14,7 @@ from orchestrator.run import Run, fold
 from orchestrator.storage import Listed, ObjectStore
 
 _REMEMBERED = 5_000
+_REMEMBERED_RUNS = 200
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class FactMemory:
 
     def __init__(self, size: int = _REMEMBERED) -> None:
         self._size, self._facts = size, OrderedDict[Listed, Stored]()
+        self._runs = OrderedDict[RunId, tuple[list[Listed], Run]]()
 
     def get(self, item: Listed) -> Stored | None:
         """The fact that lies in this object, if it was read before."""
@@ -41,8 +43,19 @@ class FactMemory:
     def keep(self, item: Listed, stored: Stored) -> None:
         """Remember what lies in this object. Two threads may do so at once: they hold equal facts."""
         self._facts[item] = stored
-        while len(self._facts) > self._size:
+        if len(self._facts) > self._size:
             self._facts.popitem(last=False)
+
+    def run(self, run: RunId, listed: list[Listed]) -> Run | None:
+        """The run that was folded last, if it was of exactly these facts."""
+        found = self._runs.get(run)
+        return found[1] if found and found[0] == listed else None
+
+    def keep_run(self, run: Run, listed: list[Listed]) -> None:
+        """Remember what these facts make."""
+        self._runs[run.id] = (listed, run)
+        if len(self._runs) > _REMEMBERED_RUNS:
+            self._runs.popitem(last=False)
 
 
 class Ledger:
@@ -71,17 +84,19 @@ class Ledger:
     def load(self, run: RunId) -> Run | None:
         """The run as its facts stand now, or None if it was never accepted."""
         listed = list(self._store.list(run.facts))
-        unread = [item for item in listed if self._memory.get(item) is None]
+        if known := self._memory.run(run, listed):
+            return known
+        found = {item: self._memory.get(item) for item in listed}
+        unread = [item for item, stored in found.items() if stored is None]
         contents = self._store.read_all([item.name for item in unread])
-        read = {
-            item: decode(content, item.created)
-            for item, content in zip(unread, contents, strict=True)
-            if content is not None
-        }
-        for item, stored in read.items():
-            self._memory.keep(item, stored)
-        found = (self._memory.get(item) or read.get(item) for item in listed)
-        return fold(run, (stored for stored in found if stored is not None))
+        for item, content in zip(unread, contents, strict=True):
+            if content is not None:
+                found[item] = stored = decode(content, item.created)
+                self._memory.keep(item, stored)
+        folded = fold(run, (stored for stored in found.values() if stored is not None))
+        if folded and None not in found.values():
+            self._memory.keep_run(folded, listed)
+        return folded
 
     def newest_number(self, slug: str) -> int:
         """Number of the newest run of a model run; 0 if there is none."""

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from orchestrator.facts import (
     Accepted,
+    AttemptFact,
     CancelRequested,
     Claimed,
     Configured,
@@ -115,7 +116,7 @@ def fold(run_id: RunId, stored: Iterable[Stored]) -> Run | None:
     for item in stored:
         fact = item.fact
         stamps[fact.path] = item
-        if isinstance(fact, Claimed | Refused | Launched | Phase | Ended):
+        if isinstance(fact, AttemptFact):
             attempts.setdefault(fact.ref, []).append(item)
         elif isinstance(fact, Told):
             told[fact.key] = fact
