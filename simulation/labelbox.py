@@ -1,0 +1,44 @@
+"""Labelbox in memory: one status per model run, which it takes in any order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.errors import LabelboxUnavailable
+from orchestrator.labelbox import ModelRun, ShownStatus, Telling
+from simulation.faults import Fault
+from simulation.gate import Gate
+
+
+class MemoryLabelbox:
+    """The Labelbox port."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.configs: dict[str, dict[str, Any]] = {}
+        self.shown: dict[str, ShownStatus] = {}
+
+    def look_up(self, model_run_id: str) -> ModelRun:
+        """See Labelbox."""
+        if self._gate.read("labelbox.look_up", ""):
+            raise LabelboxUnavailable("Labelbox did not answer")
+        return ModelRun(model_run_id, "model", self.configs.get(model_run_id, {}))
+
+    def tell(self, model_run_id: str, telling: Telling) -> None:
+        """See Labelbox."""
+        fault = self._gate.effect("labelbox.tell", telling.status)
+        if fault is Fault.REFUSED:
+            raise LabelboxUnavailable("Labelbox answered 429")
+        older = self.shown.get(model_run_id)
+        metadata = {**(older.metadata if older else {}), **telling.metadata}
+        self.shown[model_run_id] = ShownStatus(telling.status, telling.error_message, metadata)
+        self._gate.changed()
+        if fault is Fault.ANSWER_LOST:
+            raise LabelboxUnavailable("Labelbox did not answer in time")
+        self._gate.applied("labelbox.tell", telling.status)
+
+    def read_back(self, model_run_id: str) -> ShownStatus:
+        """See Labelbox."""
+        if self._gate.read("labelbox.read_back", ""):
+            raise LabelboxUnavailable("Labelbox did not answer")
+        return self.shown.get(model_run_id) or ShownStatus(None, "", {})
