@@ -19,7 +19,7 @@ from local.functions import ROOT
 from local.job_environments import prepare
 from local.labelbox_side import ModelRunState, TrainingRequest
 from local.processes import log_tail
-from local.progress import Progress, files_table, labelbox_table, metrics_table
+from local.progress import Progress, files_table, labelbox_table, metrics_table, near
 from local.run_view import JobView, RunReader, RunView, last_line
 from local.samples import sample_export
 from local.state import StateFolder
@@ -181,7 +181,7 @@ def _watched(local_run: LocalRun, options: RunOptions, console: Console) -> int:
         local_run.status = "INTERRUPTED"
         raise
     finally:
-        path = local_run.summary(labelbox).write(options.local_dir)
+        path = near(local_run.summary(labelbox).write(options.local_dir))
     console.print(f"[bold]{local_run.status}[/] after {local_run.elapsed_s:.1f} s; figures in {path}", highlight=False)
     return EXIT_COMPLETE if local_run.status == COMPLETE else EXIT_FAILED
 

@@ -97,7 +97,7 @@ def files_table(files: Iterable[tuple[str, Path]]) -> Table:
     table.add_column("what", no_wrap=True)
     table.add_column("where", overflow="fold")
     for name, path in files:
-        table.add_row(name, _near(path))
+        table.add_row(name, near(path))
     return table
 
 
@@ -115,5 +115,5 @@ def labelbox_table(statuses: Iterable[str], metadata: Mapping[str, str], error: 
     return table
 
 
-def _near(path: Path) -> str:
+def near(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
