@@ -1,26 +1,22 @@
-"""The checks of `doctor`: each looks at one thing that a deployment needs, and says what to do if it is not so."""
+"""Checks of `doctor` through the functions' own ports: each looks at one thing that a deployment needs."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+from ops.check import APPLY, Fault, Skipped
 from ops.dead_letters import dead_letters
 from ops.deployment import Deployment
-from ops.errors import OpsError
 from ops.training_request import ask_models
-from orchestrator.errors import LabelboxRefused, ServiceError
+from orchestrator.errors import LabelboxRefused
 from orchestrator.limits import limit_problems
 from orchestrator.pipelines import CustomJob
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPICS = ("etl", "train", "inference", "custom", "job-state", "dead-letter")
-TESTED = "tested over the wire"
-UNSEEN = "not yet seen in a real account"
-APPLY = "terraform apply (terraform/)"
 _NO_MODEL_RUN = "00000000-0000-0000-0000-000000000000"
 _MANIFESTS = ", ".join(
     (
@@ -30,24 +26,6 @@ _MANIFESTS = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
-
-
-class Fault(OpsError):
-    """Something is not as a deployment needs it; the hint is the remedy."""
-
-
-class Skipped(Exception):
-    """There is nothing to check here; the text says why."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check. `look` gives what was found, or raises Fault or Skipped. `seen`: how far the check itself is proven:
-    against what stands in for the service over the wire, or not yet against anything but documents."""
-
-    name: str
-    look: Callable[[Deployment], str]
-    seen: str = TESTED
 
 
 def settings_are_whole(deployment: Deployment) -> str:
@@ -233,115 +211,3 @@ def no_run_is_stuck(deployment: Deployment) -> str:
         remedy = "see the job-state function's logs; python -m ops show RUN, then cancel RUN"
         raise Fault(f"Nothing moves in {', '.join(stuck)}: is the reconcile tick alive?", remedy)
     return f"{len(markers)} runs marked active"
-
-
-def _cloud_only(deployment: Deployment, why: str) -> None:
-    if deployment.is_local:
-        raise Skipped(f"the embedded cloud {why}")
-
-
-def tick_is_scheduled(deployment: Deployment) -> str:
-    """Cloud Scheduler's job is enabled
-    (https://cloud.google.com/scheduler/docs/reference/rest/v1/projects.locations.jobs)."""
-    _cloud_only(deployment, "has a clock of its own")
-    settings = deployment.settings
-    job = deployment.rest.get(
-        "cloudscheduler.googleapis.com", f"v1/{settings.parent}/jobs/{settings.deployment_name}-reconcile"
-    )
-    if job is None:
-        raise Fault(f"There is no scheduler job {settings.deployment_name}-reconcile", APPLY)
-    if job.get("state") != "ENABLED":
-        remedy = f"gcloud scheduler jobs resume {settings.deployment_name}-reconcile --location={settings.region}"
-        raise Fault(f"The reconcile tick is {job.get('state')}", remedy)
-    return str(job.get("schedule", ""))
-
-
-def job_ends_are_routed(deployment: Deployment) -> str:
-    """The log sink hands the ends of jobs to job-state
-    (https://cloud.google.com/logging/docs/reference/v2/rest/v2/sinks)."""
-    _cloud_only(deployment, "sends job ends itself")
-    settings = deployment.settings
-    name = f"{settings.deployment_name}-job-ends"
-    sink = deployment.rest.get("logging.googleapis.com", f"v2/projects/{settings.google_cloud_project}/sinks/{name}")
-    wanted = f"pubsub.googleapis.com/{settings.topic('job-state')}"
-    if sink is None or sink.get("disabled") or sink.get("destination") != wanted:
-        state = "is missing" if sink is None else "is disabled" if sink.get("disabled") else "goes elsewhere"
-        raise Fault(f"The log sink {name} {state}", APPLY)
-    return name
-
-
-def endings_are_announced(deployment: Deployment) -> str:
-    """The bucket notifies job-state of endings/ and batch/
-    (https://cloud.google.com/storage/docs/json_api/v1/notifications/list)."""
-    _cloud_only(deployment, "announces them through a topic of its own")
-    bucket = deployment.settings.bucket
-    found = deployment.rest.get("storage.googleapis.com", f"storage/v1/b/{bucket}/notificationConfigs") or {}
-    topic = f"//pubsub.googleapis.com/{deployment.settings.topic('job-state')}"
-    prefixes = {item.get("object_name_prefix") for item in found.get("items", []) if item.get("topic") == topic}
-    if missing := sorted({"endings/", "batch/"} - prefixes):
-        raise Fault(f"Bucket {bucket} does not announce {', '.join(missing)}", APPLY)
-    return "endings/ and batch/"
-
-
-def bucket_is_in_the_region(deployment: Deployment) -> str:
-    """Vertex AI reads and writes the bucket in its own region
-    (https://cloud.google.com/storage/docs/json_api/v1/buckets)."""
-    _cloud_only(deployment, "is in one place")
-    bucket, region = deployment.settings.bucket, deployment.settings.region
-    found = deployment.rest.get("storage.googleapis.com", f"storage/v1/b/{bucket}?fields=location")
-    if found is None:
-        raise Fault(f"There is no bucket {bucket}", f"name the right one (--bucket), or: {APPLY}")
-    if str(found.get("location", "")).lower() != region.lower():
-        remedy = "AutoML needs its data in the job's region: make a new deployment in one region"
-        raise Fault(f"Bucket {bucket} is in {found.get('location')}, the jobs in {region}", remedy)
-    return region
-
-
-CHECKS = (
-    Check("settings", settings_are_whole),
-    Check("Labelbox API key: secret", api_key_is_there),
-    Check("signing secret", signing_secret_is_there),
-    Check("bucket", bucket_keeps_facts),
-    Check("bucket: region", bucket_is_in_the_region, UNSEEN),
-    Check("bucket: notifications", endings_are_announced, UNSEEN),
-    Check("topics", topics_are_there),
-    Check("subscriptions", subscriptions_wake_functions),
-    Check("log sink", job_ends_are_routed, UNSEEN),
-    Check("scheduler", tick_is_scheduled, UNSEEN),
-    Check("Vertex AI", vertex_answers),
-    Check("images", images_are_there, UNSEEN),
-    Check("Labelbox API key: accepted", labelbox_takes_the_key),
-    Check("coordinator", coordinator_answers),
-    Check("dead letters", nothing_is_dead),
-    Check("runs", no_run_is_stuck),
-)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found: `state` is ok, failed or skipped."""
-
-    check: str
-    state: str
-    detail: str
-    remedy: str
-    seen: str
-
-
-def examine(deployment: Deployment, check: Check) -> Finding:
-    """Look, and put whatever happens into a finding. Changes nothing but an object of its own, which it removes."""
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-
-    try:
-        return Finding(check.name, "ok", check.look(deployment), "", check.seen)
-    except Skipped as skipped:
-        return Finding(check.name, "skipped", str(skipped), "", check.seen)
-    except OpsError as error:
-        return Finding(check.name, "failed", str(error), error.hint, check.seen)
-    except ServiceError as error:
-        remedy = error.hint or "is its API enabled, and may your account use it?"
-        return Finding(check.name, "failed", error.sentence, remedy, check.seen)
-    except (GoogleAPIError, GoogleAuthError) as error:
-        remedy = "gcloud auth application-default login, or ask for the right to look"
-        return Finding(check.name, "failed", f"{type(error).__name__}: {error}", remedy, check.seen)

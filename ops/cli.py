@@ -87,6 +87,8 @@ def main(arguments: Sequence[str] | None = None, deployment: Deployment | None =
             raise
         operator.screen.fail(*known, FAILED)
         return FAILED
+    finally:
+        operator.close()
 
 
 def _usage_hint(error: click.ClickException) -> str:

@@ -52,3 +52,9 @@ class Deployment:
         """What a person calls it."""
         where = "embedded cloud of this machine" if self.is_local else f"project {self.settings.google_cloud_project}"
         return f"deployment {self.settings.deployment_name}, {where}"
+
+    def close(self) -> None:
+        """Close what connections there are."""
+        for port in (self.topics, self.leftovers, self.services.publisher, self.services.jobs):
+            if close := getattr(port, "close", None):
+                close()

@@ -23,6 +23,7 @@ _ASSUMPTIONS = (
     "A job's time counts from its launch to its recorded end, waiting for a machine included.",
 )
 _AUTOML = "AutoML's node hours are its budget: early stopping can end it sooner, and less is billed then."
+_LOCAL = "Times of earlier runs are those of this machine and its stand-ins, not of Google's."
 _AUTOMATIC = "Nodes of a batch prediction on automatic resources are counted as one node for the job's time."
 
 
@@ -128,15 +129,19 @@ def estimate(
     points: Mapping[tuple[str, str], list[Point]],
     given_s: Mapping[str, float],
     prices: Prices,
+    *,
+    is_local: bool = False,
 ) -> Estimate:
-    """The estimate of a run. `given_s`: seconds that the operator says a job takes, by `stage/job`."""
+    """The estimate of a run. `given_s`: seconds that the operator says a job takes, by `stage/job`. `is_local`: the
+    points come from the embedded cloud."""
     jobs = tuple(_estimates(pipeline, rows, parameters, points, given_s))
     uses = tuple(summed(use for job in jobs for use in job.uses))
     cost = prices.cost(uses)
     unknown = [f"{job.stage}/{job.job}" for job in jobs if not job.uses]
     if unknown:
         cost = Cost(None, cost.currency, cost.at_most, cost.missing)
-    return Estimate(pipeline.model_type, rows, jobs, uses, cost, tuple(_assumptions(jobs, unknown, cost)))
+    assumptions = [*_assumptions(jobs, unknown, cost), *([_LOCAL] if is_local else [])]
+    return Estimate(pipeline.model_type, rows, jobs, uses, cost, tuple(assumptions))
 
 
 def _estimates(

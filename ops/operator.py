@@ -35,6 +35,11 @@ class Operator:
         """The deployment that the command is for."""
         return self._given or self.target.open()
 
+    def close(self) -> None:
+        """Close the deployment, if the command reached one of its own."""
+        if self._given is None and "deployment" in self.__dict__:
+            self.deployment.close()
+
     @cached_property
     def screen(self) -> Screen:
         """Where the command prints."""

@@ -10,7 +10,8 @@ import click
 from click.shell_completion import get_completion_class
 from rich.console import RenderableType
 
-from ops.checks import CHECKS, Finding, examine
+from ops.check import Finding, examine
+from ops.diagnosis import CHECKS
 from ops.errors import Misuse
 from ops.estimate import MOST_RUNS, Estimate, points_of
 from ops.estimate import estimate as estimate_run
@@ -88,7 +89,7 @@ def estimate(operator: Operator, pipeline: str, rows: int, settings: tuple[str, 
     deployment = operator.deployment
     now = deployment.services.now()
     points = points_of(load_runs(deployment, run_ids(deployment)[:MOST_RUNS]), pipeline, now)
-    made = estimate_run(chosen, rows, parameters, points, given, operator.prices)
+    made = estimate_run(chosen, rows, parameters, points, given, operator.prices, is_local=deployment.is_local)
     operator.screen.show(made.shown(), *_estimated(made))
     return 0
 

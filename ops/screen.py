@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,7 +47,8 @@ class Screen:
             sys.stdout.flush()
             return
         for item in shown:
-            self.out.print(item, highlight=False, markup=False, soft_wrap=isinstance(item, str))
+            with _without_padding(self.out):
+                self.out.print(item, highlight=False, markup=False, soft_wrap=isinstance(item, str))
 
     def line(self, content: Mapping[str, Any], text: str) -> None:
         """Print one moment of something that goes on: a JSON line, or a line of text."""
@@ -72,6 +74,18 @@ class Screen:
             self.err.print(f"What to do: {hint}", highlight=False, markup=False, soft_wrap=True)
 
 
+@contextmanager
+def _without_padding(console: Console) -> Iterator[None]:
+    """In a file or a pipe, the spaces that fill a table's last column are only in the way."""
+    if console.is_terminal:
+        yield
+        return
+    with console.capture() as captured:
+        yield
+    console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    console.file.flush()
+
+
 def _console(file: Any) -> Console:
     if file.isatty():
         return Console(file=file)
@@ -94,6 +108,7 @@ def table(
 ) -> Table:
     """A plain table; `right` names the columns of figures."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    made.show_header = any(columns)
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
