@@ -64,7 +64,7 @@ class World:
         self.deploys = 0
         self.bodies: dict[str, bytes] = {}
         self._writers = 0
-        self._forgetful = random.random() < 0.05
+        self._memories = [FactMemory(), FactMemory()]
         self._services = self._deployment()
         self.gate.on_event = self._come_between
         self.pubsub.services = self._instance
@@ -91,8 +91,8 @@ class World:
         )
 
     def _instance(self) -> Services:
-        """An instance of a function: a warm one, or in some schedules always one that has just started."""
-        return replace(self._services, memory=FactMemory()) if self._forgetful else self._services
+        """One of two warm instances: what one has read, the other has not."""
+        return replace(self._services, memory=self.dice.random.choice(self._memories))
 
     def _new_writer(self) -> str:
         self._writers += 1
@@ -150,6 +150,7 @@ class World:
         elif event is Fault.DEPLOY:
             self.deploys += 1
             self._services = self._deployment()
+            self._memories = [FactMemory(), FactMemory()]
             self.gate.note(f"*** deployed version {self.deploys}")
         elif event is Fault.CANCEL:
             self.timeline.after(0.0, self._cancel, RunId(random.choice(sorted(self.bodies)), random.choice((1, 1, 2))))

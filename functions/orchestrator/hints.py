@@ -93,7 +93,9 @@ def look(
                 return DONE
             if not observe(handling, run, step):
                 return _early(handling, published) if claims_an_end else DONE
-    return advance(handling, run_id, topic=None)
+    reply = advance(handling, run_id, topic=None)
+    # A live claim of the next job is no reason to refuse an old hint for ever: its own message waits for that.
+    return _early(handling, published) if reply.again else reply
 
 
 def _attempt_of_job(run: Run, job_name: str) -> Attempt | None:
@@ -105,5 +107,5 @@ def _early(handling: Handling, published: datetime) -> Reply:
     """A hint can run ahead of Vertex's state, or be wrong: ask again while it is young, then leave it to reconcile."""
     age = handling.services.now() - published
     if age < timedelta(seconds=handling.services.settings.early_hint_s):
-        return again("the job has not ended yet")
+        return again("the job has not ended yet, or another handler is at work")
     return DONE

@@ -120,16 +120,17 @@ class Ledger:
         self._store.delete(run.marker)
 
     def active(self) -> list[Marker]:
-        """Every marked run, oldest first, in one listing."""
-        looks: set[str] = set()
-        found: list[tuple[RunId, Listed]] = []
+        """Every marked run, oldest first, in one listing.
+
+        A look marker alone counts too: a handler that was frozen may write one after its run was closed.
+        """
+        looks: dict[RunId, Listed] = {}
+        found: dict[RunId, Listed] = {}
         for item in self._store.list("active/"):
-            name = item.name.removeprefix("active/")
-            if name.endswith(".look"):
-                looks.add(name.removesuffix(".look"))
-            elif run := RunId.parse(name.removesuffix(".json")):
-                found.append((run, item))
-        markers = [Marker(run, item.created, str(run) in looks) for run, item in found]
+            name, _, kind = item.name.removeprefix("active/").rpartition(".")
+            if run := RunId.parse(name):
+                (looks if kind == "look" else found)[run] = item
+        markers = [Marker(run, item.created, run in looks) for run, item in (looks | found).items()]
         return sorted(markers, key=lambda marker: (marker.created, marker.run))
 
     def count_on_day(self, run: RunId, day: str) -> int:

@@ -79,9 +79,13 @@ class ObjectHint:
 
 @dataclass(frozen=True)
 class LastWord:
-    """A job said by a message of its own that it is done."""
+    """A job said by a message of its own that it is done, or somebody else wants the run looked at now."""
 
     run: RunId
+
+    def encode(self) -> bytes:
+        """As it is published."""
+        return json.dumps({"version": VERSION, "kind": "job_ended", "run": str(self.run)}).encode()
 
 
 @dataclass(frozen=True)

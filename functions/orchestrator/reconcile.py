@@ -20,6 +20,8 @@ from orchestrator.vertex import JobReading
 from orchestrator.workflow import Closed, Launch, Observe, next_step
 
 ABANDONED_AFTER = timedelta(hours=1)
+# How long a frozen handler may sleep and still be put right by the last look at what Labelbox shows.
+LONGEST_FREEZE_HOLDS = 3
 
 
 def reconcile(handling: Handling, published: datetime) -> Reply:
@@ -114,8 +116,9 @@ def _close(handling: Handling, run: Run, now: datetime) -> None:
     assert run.finished_at
     if not tell(handling, run.id):
         return
-    hold = timedelta(seconds=handling.services.settings.claim_hold_s)
-    if now - run.finished_at > hold and told_last(handling, run):
+    settings = handling.services.settings
+    freeze_s = LONGEST_FREEZE_HOLDS * settings.claim_hold_s + settings.function_timeout_s + settings.call_deadline_s
+    if now - run.finished_at > timedelta(seconds=freeze_s) and told_last(handling, run):
         handling.ledger.unmark_active(run.id)
         logs.info("Closed a run", run=run.id)
 

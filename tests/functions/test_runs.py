@@ -7,7 +7,7 @@ import json
 import pytest
 
 from orchestrator.errors import LabelboxUnavailable, LaunchRefused
-from orchestrator.facts import CancelRequested, Finished
+from orchestrator.facts import CancelRequested, Claimed, Finished
 from orchestrator.identities import RunId
 from orchestrator.ledger import Ledger
 from tests.functions.world import Crash, World
@@ -330,12 +330,39 @@ def test_a_status_that_arrived_after_the_end_is_corrected_before_the_run_is_clos
     world = World()
     world.start()
     world.complete_text_run()
-    world.labelbox.told.append(("mr-1", "TRAINING_MODEL", {}, ""))  # a frozen handler's request, thawed
-    world.clock.advance(301)
+    world.clock.advance(900)
+    world.tick()
+    world.labelbox.told.append(("mr-1", "TRAINING_MODEL", {}, ""))  # a request frozen for three holds, thawed
+    world.clock.advance(100)
     world.tick()
     assert world.labelbox.statuses()[-1] == "COMPLETE"
     world.tick()
     assert not [name for name in world.store.objects if name.startswith("active/")]
+
+
+def test_a_look_marker_that_a_frozen_handler_left_behind_is_taken_away() -> None:
+    world = World()
+    run_id = world.start()
+    world.complete_text_run()
+    for _ in range(2):
+        world.clock.advance(1000)
+        world.tick()
+    assert not [name for name in world.store.objects if name.startswith("active/")]
+    Ledger(world.store, "frozen").mark_look(run_id)
+    world.tick()
+    assert not [name for name in world.store.objects if name.startswith("active/")]
+
+
+def test_an_old_hint_is_not_refused_because_another_handler_holds_the_next_claim() -> None:
+    world = World()
+    run_id = world.start()
+    job = world.end_job(
+        result={"version": 1, "outputs": {"training_file": "t", "manifest": "m", "dataset_report": "d"}}
+    )
+    world.log_hint(job)
+    Ledger(world.store, "other").record(run_id, Claimed("train", "fit", 1, claim=1))
+    assert world.log_hint(job) == 503
+    assert world.log_hint(job, age_s=301) == 204
 
 
 def test_an_unknown_or_bad_parameter_fails_the_run_before_anything_is_launched() -> None:
@@ -458,7 +485,7 @@ def test_a_request_that_died_before_it_was_accepted_is_closed_after_an_hour() ->
     assert world.store.objects.keys() == {"active/mr-1.1.json"}
     world.clock.advance(3601)
     world.tick()
-    world.clock.advance(301)
+    world.clock.advance(1000)
     world.tick()
     assert not [name for name in world.store.objects if name.startswith("active/")]
     assert world.labelbox.told == []
