@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from jobkit.export import Classification, ExportRow, Label
+from jobkit.export import Answer, Classification, ExportRow, Label
 from jobkit.ontology import Question
 
 MAJORITY = "majority"
@@ -34,42 +34,48 @@ class Verdict:
 
 
 class AnswerReader:
-    """Reads one question's answers out of labels."""
+    """Reads the answers to one question, or to several that count together, out of labels."""
 
-    def __init__(self, question: Question) -> None:
-        self._question = question
-        self._known = {option.feature_schema_id for option in question.options}
-        self._by_name: dict[str, str] = {}
-        for option in reversed(question.options):
-            self._by_name[option.value] = option.feature_schema_id
-        for option in reversed(question.options):
-            self._by_name[option.name] = option.feature_schema_id
+    def __init__(self, *questions: Question) -> None:
+        self._by_id = {question.feature_schema_id: question for question in questions}
+        self._by_name = {question.name: question for question in reversed(questions)}
+        self._known = {option.feature_schema_id for question in questions for option in question.options}
+        self._called = {question.feature_schema_id: _by_words(question) for question in questions}
         self.unknown: Counter[str] = Counter()  # answers that the ontology no longer has, by name
 
     def options(self, label: Label) -> tuple[str, ...] | None:
-        """Ids of the options chosen in the label, sorted; None when the label does not answer the question."""
-        answered = [entry for entry in label.classifications if self._is_ours(entry)]
+        """Ids of the options chosen in the label, sorted; None when the label answers none of the questions."""
+        found = ((self._question(entry), entry) for entry in label.classifications)
+        answered = [(question, entry) for question, entry in found if question is not None]
         if not answered:
             return None
         chosen = set()
-        for entry in answered:
+        for question, entry in answered:
             for answer in entry.answers:
-                option = self._option(answer.feature_schema_id, answer.name, answer.value)
+                option = self._option(question, answer)
                 if option is None:
                     self.unknown[answer.name] += 1
                 else:
                     chosen.add(option)
         return tuple(sorted(chosen))
 
-    def _is_ours(self, entry: Classification) -> bool:
+    def _question(self, entry: Classification) -> Question | None:
         if entry.feature_schema_id:
-            return entry.feature_schema_id == self._question.feature_schema_id
-        return entry.name == self._question.name
+            return self._by_id.get(entry.feature_schema_id)
+        return self._by_name.get(entry.name)
 
-    def _option(self, feature_schema_id: str, name: str, value: str) -> str | None:
-        if feature_schema_id:
-            return feature_schema_id if feature_schema_id in self._known else None
-        return self._by_name.get(name) or self._by_name.get(value)
+    def _option(self, question: Question, answer: Answer) -> str | None:
+        if answer.feature_schema_id:
+            return answer.feature_schema_id if answer.feature_schema_id in self._known else None
+        called = self._called[question.feature_schema_id]
+        return called.get(answer.name) or called.get(answer.value)
+
+
+def _by_words(question: Question) -> dict[str, str]:
+    """Name or value -> id of the question's options; a name goes before a value, the first before its equals."""
+    called = {option.value: option.feature_schema_id for option in reversed(question.options)}
+    called.update({option.name: option.feature_schema_id for option in reversed(question.options)})
+    return called
 
 
 def single_choice(row: ExportRow, reader: AnswerReader, policy: str) -> Verdict:

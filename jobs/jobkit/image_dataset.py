@@ -26,6 +26,7 @@ IMAGE_METADATA_SCHEMA = "gs://google-cloud-aiplatform/schema/dataset/metadata/im
 SINGLE_LABEL_SCHEMA = (
     "gs://google-cloud-aiplatform/schema/dataset/ioformat/image_classification_single_label_io_format_1.0.0.yaml"
 )
+MULTI_LABEL_SCHEMA = SINGLE_LABEL_SCHEMA.replace("single_label", "multi_label")
 CALL_TIMEOUT_S = 60.0
 CREATE_DEADLINE_S = 600.0
 IMPORT_DEADLINE_S = 4 * 3600.0

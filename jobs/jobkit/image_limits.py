@@ -1,9 +1,12 @@
-"""What Vertex's image classification asks of a data set, checked before anything is paid for. Pure.
+"""What a trainer of image classification asks of a data set, checked before anything is paid for. Pure.
+
+AutoML's limits hold where Vertex trains; our own container asks only for what cannot be done without.
 
 https://cloud.google.com/vertex-ai/docs/image-data/classification/prepare-data
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from jobkit.dataset_report import describe
 from jobkit.errors import BadData, shorten
@@ -17,13 +20,29 @@ MAX_IMBALANCE = 100  # images of the most common label for one of the least comm
 Counts = Mapping[str, Mapping[str, int]]
 
 
-def kept_labels(counts: Counts, names: Iterable[str], minimum_training: int) -> tuple[tuple[str, ...], dict[str, int]]:
-    """(labels that Vertex can train, the others with their number of images), both in the order of `names`."""
+@dataclass(frozen=True)
+class Limits:
+    """A trainer's limits; None where it has none."""
+
+    trainer: str
+    min_images: int
+    max_images: int | None
+    max_labels: int | None
+
+
+AUTOML = Limits("AutoML", MIN_IMAGES_PER_LABEL, MAX_IMAGES, MAX_LABELS)
+CONTAINER = Limits("The trainer", 1, None, None)
+
+
+def kept_labels(
+    counts: Counts, names: Iterable[str], minimum_training: int, limits: Limits = AUTOML
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """(labels that can be trained, the others with their number of images), both in the order of `names`."""
     kept, left_out = [], {}
     for name in names:
         splits = counts.get(name, {})
         images = sum(splits.values())
-        enough = images >= MIN_IMAGES_PER_LABEL and splits.get(TRAINING, 0) >= max(minimum_training, 1)
+        enough = images >= limits.min_images and splits.get(TRAINING, 0) >= max(minimum_training, 1)
         if enough:
             kept.append(name)
         else:
@@ -31,35 +50,47 @@ def kept_labels(counts: Counts, names: Iterable[str], minimum_training: int) -> 
     return tuple(kept), left_out
 
 
-def check(counts: Counts, kept: tuple[str, ...], left_out: Mapping[str, int], strict: bool) -> None:
-    """Raises BadData when Vertex could not train; with `strict` also when any label had to be left out."""
+def check(
+    counts: Counts,
+    kept: tuple[str, ...],
+    left_out: Mapping[str, int],
+    strict: bool,
+    limits: Limits = AUTOML,
+    images: int | None = None,
+) -> None:
+    """Raises BadData when the trainer could not train; with `strict` also when any label had to be left out.
+
+    `images` are the distinct ones; without it each is taken to have one label.
+    """
     figures = describe(counts, [*kept, *left_out])
     hint = f"Images in training/validation/test: {figures}" if figures else "Label some rows of the model run."
+    needs = f"{limits.trainer} needs {_images(limits.min_images)} a class."
     if left_out and strict:
-        raise BadData(f"These classes have too few images: {', '.join(left_out)}. {_needs()}", hint)
+        raise BadData(f"These classes have too few images: {', '.join(left_out)}. {needs}", hint)
     if len(kept) < 2:
-        raise BadData(f"Fewer than two classes have enough images. {_needs()} {shorten(figures, 120)}", hint)
-    if len(kept) > MAX_LABELS:
+        raise BadData(f"Fewer than two classes have enough images. {needs} {shorten(figures, 120)}", hint)
+    if limits.max_labels is not None and len(kept) > limits.max_labels:
         raise BadData(
-            f"The data set has {len(kept)} classes; AutoML takes at most {MAX_LABELS}.",
+            f"The data set has {len(kept)} classes; {limits.trainer} takes at most {limits.max_labels}.",
             "Choose fewer with the parameter classes, or take the model type that trains in our own container.",
         )
-    images = sum(counts[name].get(split, 0) for name in kept for split in SPLITS)
-    if images > MAX_IMAGES:
+    if images is None:
+        images = sum(counts[name].get(split, 0) for name in kept for split in SPLITS)
+    if limits.max_images is not None and images > limits.max_images:
         raise BadData(
-            f"The data set has {images} labelled images; AutoML takes at most {MAX_IMAGES}.",
+            f"The data set has {images} labelled images; {limits.trainer} takes at most {limits.max_images}.",
             "Train on fewer rows, or take the model type that trains in our own container.",
         )
     for split in SPLITS:
         if not any(counts[name].get(split) for name in kept):
             raise BadData(
-                f"No labelled image is in the {split} split, which AutoML needs.",
+                f"No image in the {split} split has one of the classes; training and judging need all three splits.",
                 "Assign splits to the model run's rows, or set the parameter make_split.",
             )
 
 
 def advice(counts: Counts, kept: tuple[str, ...]) -> list[str]:
-    """What Vertex accepts but advises against, as sentences for the report."""
+    """What can be trained but is advised against, as sentences for the report."""
     images = {name: sum(counts[name].values()) for name in kept}
     most, least = max(images, key=images.__getitem__), min(images, key=images.__getitem__)
     if images[most] <= MAX_IMBALANCE * images[least]:
@@ -70,5 +101,5 @@ def advice(counts: Counts, kept: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _needs() -> str:
-    return f"AutoML needs {MIN_IMAGES_PER_LABEL} images a class."
+def _images(number: int) -> str:
+    return "an image" if number == 1 else f"{number} images"

@@ -5,7 +5,7 @@ of all of them: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/Import
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from jobkit.splits import TEST, TRAINING, VALIDATION
@@ -54,6 +54,14 @@ class MergedImages:
             for label in image.labels or ():
                 counts.setdefault(label, Counter())[image.split] += 1
         return counts
+
+    def trained(self, kept: Collection[str]) -> int:
+        """Distinct images that are taught when only these labels are kept; those without any label among them."""
+        return sum(
+            1
+            for image in self._images.values()
+            if image.labels is not None and (not image.labels or any(label in kept for label in image.labels))
+        )
 
     def disputed(self) -> Iterator[str]:
         """Hashes of images whose rows disagree about the labels."""

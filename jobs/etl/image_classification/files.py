@@ -39,6 +39,8 @@ def write_files(
     images: MergedImages,
     names: Mapping[str, str],
     report: DatasetReport,
+    *,
+    multi_label: bool = False,
 ) -> Written:
     """Writes the three files under `folder`; `names` are the kept classes (option id -> display name).
 
@@ -52,7 +54,7 @@ def write_files(
         storage.line_writer(f"{folder}/{INSTANCES}") as instances,
     ):
         for draft in drafts:
-            row = manifest_row(draft, images, names)
+            row = manifest_row(draft, images, names, multi_label=multi_label)
             manifest.write(row.to_line())
             image = draft.image
             if image.predict_uri not in predicted:
@@ -66,22 +68,29 @@ def write_files(
                 report.counts.setdefault(label, Counter())[draft.split] += 1
             if image.sha256 not in trained:
                 trained.add(image.sha256)
-                training.write(json.dumps(import_line(draft, images, row.labels), ensure_ascii=False))
+                training.write(
+                    json.dumps(import_line(draft, images, row.labels, multi_label=multi_label), ensure_ascii=False)
+                )
     return Written(len(trained), len(predicted))
 
 
-def manifest_row(draft: Draft, images: MergedImages, names: Mapping[str, str]) -> ManifestRow:
-    """The row as inference sees it. `content` is the prediction instance's uri: predictions are matched by it."""
+def manifest_row(
+    draft: Draft, images: MergedImages, names: Mapping[str, str], *, multi_label: bool = False
+) -> ManifestRow:
+    """The row as inference sees it. `content` is the prediction instance's uri: predictions are matched by it.
+
+    Of several classes, those that were left out are missing; a row whose one class was left out is not labelled.
+    """
     reason = draft.reason
     labels: tuple[str, ...] = ()
     if not reason:
         merged = images.get(draft.image.sha256)
         if merged is None or merged.labels is None:
             reason = "same_image_labelled_differently"
-        elif any(option not in names for option in draft.options):
+        elif not multi_label and any(option not in names for option in draft.options):
             reason = "class_left_out"
         else:
-            labels = tuple(names[option] for option in draft.options)
+            labels = tuple(names[option] for option in draft.options if option in names)
     return ManifestRow(
         data_row_id=draft.data_row_id,
         global_key=draft.global_key,
@@ -94,12 +103,15 @@ def manifest_row(draft: Draft, images: MergedImages, names: Mapping[str, str]) -
     )
 
 
-def import_line(draft: Draft, images: MergedImages, labels: tuple[str, ...]) -> dict[str, object]:
-    """Vertex's import line of one distinct image, in the split that won."""
+def import_line(
+    draft: Draft, images: MergedImages, labels: tuple[str, ...], *, multi_label: bool = False
+) -> dict[str, object]:
+    """Vertex's import line of one distinct image, in the split that won. An empty list says: none of the classes."""
     merged = images.get(draft.image.sha256)
     assert merged is not None and merged.split in SPLITS
+    annotations = [{"displayName": label} for label in labels]
     return {
         "imageGcsUri": draft.image.uri,
-        "classificationAnnotation": {"displayName": labels[0]},
+        **({"classificationAnnotations": annotations} if multi_label else {"classificationAnnotation": annotations[0]}),
         "dataItemResourceLabels": {ML_USE: merged.split},
     }

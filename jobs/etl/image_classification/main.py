@@ -1,36 +1,49 @@
-"""ETL job for images with one class each: Labelbox model run in, a filled Vertex data set, manifest and report out.
+"""ETL job for image classification: Labelbox model run in; training file, manifest, report and Vertex data set out.
 
     python -m etl.image_classification.main --model-run-id=ID --output-uri=gs://B/data/run/ \
         --ending-uri=gs://B/endings/run/ --labels=lb_run_key=abc,lb_attempt=etl-prepare-1-0a1b2c3d4e
+
+--multi-label=true reads any number of classes an image, from checklists and other questions together.
+--trainer=container makes no Vertex data set and holds the data to no limit of AutoML.
 """
 
 import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import labelbox
 
-from etl.image_classification.choices import ImageChoices
+from etl.image_classification.choices import ImageChoices, chosen_questions
 from etl.image_classification.files import INSTANCES, MANIFEST, TRAINING_FILE, Written, read_drafts, write_files
 from jobkit.arguments import Arguments, parse
 from jobkit.dataset_report import DatasetReport
 from jobkit.ending import Ending, Result, run_job
 from jobkit.errors import BadConfiguration
 from jobkit.export import ExportRow
-from jobkit.image_dataset import RUN_KEY_LABEL, Imported, VertexDatasets, dataset_client, parent
+from jobkit.image_dataset import (
+    MULTI_LABEL_SCHEMA,
+    RUN_KEY_LABEL,
+    SINGLE_LABEL_SCHEMA,
+    Imported,
+    VertexDatasets,
+    dataset_client,
+    parent,
+)
 from jobkit.image_drafts import Drafter
+from jobkit.image_limits import AUTOML, CONTAINER
 from jobkit.image_store import ImageSource, ImageStore
 from jobkit.labelbox import client, export_rows, ontology, require_rows, split_map
-from jobkit.ontology import DROPDOWN, RADIO, choose_question
 from jobkit.progress import say
 from jobkit.storage import Storage, split_uri
 from jobkit.text_etl import OPTIONAL as CHOICE_PARAMETERS
 from jobkit.text_etl import SplitFinder
 
 REQUIRED = ("model-run-id", "output-uri")
-OPTIONAL = {**CHOICE_PARAMETERS, "labels": ""}
+TRAINERS = {"automl": AUTOML, "container": CONTAINER}
+OPTIONAL = {**CHOICE_PARAMETERS, "labels": "", "multi-label": "false", "trainer": "automl"}
 REPORT = "dataset_report.json"
 DATASET = "dataset.txt"  # the data set's name, so that a restarted job of this attempt finds its own
 _LABEL = re.compile(r"([a-z][a-z0-9_-]{0,62})=([a-z0-9_-]{0,63})")
@@ -51,19 +64,15 @@ def prepare(arguments: Arguments, ending: Ending, labelbox_client: labelbox.Clie
     """Does the job's work."""
     folder = arguments.folder("output-uri")
     labels = parse_labels(arguments.text("labels"))
-    report = DatasetReport("single", ())
+    multi_label = arguments.flag("multi-label")
+    by_vertex = arguments.one_of("trainer", tuple(TRAINERS)) == "automl"
+    report = DatasetReport("multiple" if multi_label else "single", ())
     written = write_dataset(arguments, ending, labelbox_client, storage, report)
-    imported = fill_vertex_dataset(storage, folder, labels, written.training)
-    report.notes += [f"Vertex could not import: {failure}" for failure in imported.failures]
-    if imported.items < written.training:
-        report.notes.append(f"Vertex holds {imported.items} of {written.training} images")
-    report.write(storage, f"{folder}/{REPORT}")
-    return Result(
+    result = Result(
         outputs={
             "training_file": f"{folder}/{TRAINING_FILE}",
             "manifest": f"{folder}/{MANIFEST}",
             "prediction_instances": f"{folder}/{INSTANCES}",
-            "dataset": imported.dataset_id,
             "dataset_report": f"{folder}/{REPORT}",
         },
         counts={
@@ -71,11 +80,24 @@ def prepare(arguments: Arguments, ending: Ending, labelbox_client: labelbox.Clie
             "labelled": report.labelled,
             "skipped": report.skipped.counts.total(),
             "images": written.instances,
-            "imported_images": imported.items,
-            "import_failures": len(imported.failures),
         },
         metadata=report.metadata(),
     )
+    if by_vertex:
+        schema = MULTI_LABEL_SCHEMA if multi_label else SINGLE_LABEL_SCHEMA
+        imported = fill_vertex_dataset(storage, folder, labels, written.training, schema)
+        result = with_dataset(result, imported, written.training, report)
+    report.write(storage, f"{folder}/{REPORT}")
+    return result
+
+
+def with_dataset(result: Result, imported: Imported, images: int, report: DatasetReport) -> Result:
+    """The result with the data set in Vertex; what Vertex did not take is noted in the report."""
+    report.notes += [f"Vertex could not import: {failure}" for failure in imported.failures]
+    if imported.items < images:
+        report.notes.append(f"Vertex holds {imported.items} of {images} images")
+    held = {"imported_images": imported.items, "import_failures": len(imported.failures)}
+    return replace(result, outputs={**result.outputs, "dataset": imported.dataset_id}, counts={**result.counts, **held})
 
 
 def write_dataset(
@@ -83,8 +105,9 @@ def write_dataset(
 ) -> Written:
     """Exports, stores the images and writes the files; fills the report."""
     model_run_id, folder = arguments.text("model-run-id"), arguments.folder("output-uri")
-    question = choose_question(ontology(labelbox_client, model_run_id), arguments.text("question"), (RADIO, DROPDOWN))
-    choices = ImageChoices(question, arguments)
+    multi_label = arguments.flag("multi-label")
+    questions = chosen_questions(ontology(labelbox_client, model_run_id), arguments.text("question"), multi_label)
+    choices = ImageChoices(questions, arguments, TRAINERS[arguments.text("trainer")], multi_label=multi_label)
     splits = SplitFinder(lambda: split_map(labelbox_client, model_run_id), arguments.flag("make-split"))
     images = ImageStore(storage, f"gs://{split_uri(folder)[0]}/images", ImageSource.from_environment(storage).read)
     drafter = Drafter(images, choices.judge, splits.split)
@@ -93,7 +116,8 @@ def write_dataset(
         require_rows(report.rows, model_run_id)
         choices.collect(read_drafts(file))
         names = choices.keep(report)
-        return write_files(storage, folder, read_drafts(file), choices.images, names, report)
+        drafts = read_drafts(file)
+        return write_files(storage, folder, drafts, choices.images, names, report, multi_label=multi_label)
 
 
 def _announced(rows: Iterator[ExportRow], ending: Ending) -> Iterator[ExportRow]:
@@ -103,7 +127,7 @@ def _announced(rows: Iterator[ExportRow], ending: Ending) -> Iterator[ExportRow]
         yield row
 
 
-def fill_vertex_dataset(storage: Storage, folder: str, labels: dict[str, str], images: int) -> Imported:
+def fill_vertex_dataset(storage: Storage, folder: str, labels: dict[str, str], images: int, schema: str) -> Imported:
     """The run's data set in Vertex, holding the images of the training file.
 
     Safe to repeat: this attempt's own note is read first, then the data sets with the run's label, before one is made.
@@ -119,7 +143,7 @@ def fill_vertex_dataset(storage: Storage, folder: str, labels: dict[str, str], i
         )
     storage.write_text(note, name, content_type="text/plain")
     say("The data set is there", dataset=name)
-    return datasets.fill(name, f"{folder}/{TRAINING_FILE}", images)
+    return datasets.fill(name, f"{folder}/{TRAINING_FILE}", images, schema)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
