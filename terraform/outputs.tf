@@ -19,8 +19,8 @@ output "build_command" {
 }
 
 output "labelbox_url" {
-  description = "The URL to paste into Labelbox."
-  value       = google_cloudfunctions2_function.function["coordinator"].service_config[0].uri
+  description = "The URL to paste into Labelbox, which appends models and model_run."
+  value       = "${google_cloudfunctions2_function.function["coordinator"].service_config[0].uri}/"
   depends_on  = [google_cloud_run_v2_service_iam_member.public]
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from local import deployment as local_deployment
+from ops.target import Target
 from orchestrator.endpoint import PushHandler
 from orchestrator.pipelines import CustomJob, read_pipelines
 from orchestrator.settings import Settings
@@ -91,6 +92,20 @@ def test_secrets_and_accounts_are_those_that_the_settings_name(first: State) -> 
     assert settings.bucket == first.of("google_storage_bucket")["runs"]["name"]
     repository = first.of("google_artifact_registry_repository")["jobs"]
     assert settings.image_repository == f"us-central1-docker.pkg.dev/proj-one/{repository['repository_id']}"
+
+
+def test_the_operators_command_line_finds_a_deployment_by_its_names(second: State) -> None:
+    named = Target(project="proj-one", region="europe-west4", deployment="second").open({}).settings
+    given = Settings.from_environment({k: v for k, v in second.settings("etl").items() if k in KNOWN})
+    for name in (
+        "bucket",
+        "job_service_account",
+        "image_repository",
+        "labelbox_api_key_secret",
+        "service_secret_secret",
+        "parent",
+    ):
+        assert getattr(named, name) == getattr(given, name)
 
 
 def test_every_image_that_a_pipeline_names_has_a_folder_that_is_built() -> None:

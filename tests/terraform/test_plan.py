@@ -196,7 +196,7 @@ def test_every_option_reaches_what_it_is_for(second: State) -> None:
 
 def test_the_outputs_say_what_to_do_next(first: State) -> None:
     coordinator = first.of("google_cloudfunctions2_function")["coordinator"]
-    assert first.output("labelbox_url") == coordinator["service_config"][0]["uri"]
+    assert first.output("labelbox_url") == coordinator["service_config"][0]["uri"] + "/"
     command = first.output("build_command")
     assert command.startswith("gcloud builds submit ")
     assert f"_REPOSITORY={first.settings('etl')['IMAGE_REPOSITORY']},_TAG=latest" in command
