@@ -38,7 +38,7 @@ class Build:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.log = folder, folder / "docker.log"
-        for dockerfile in (ROOT / "jobs").glob("*/*/Dockerfile"):
+        for dockerfile in IMAGES.values():
             target = folder / dockerfile.relative_to(ROOT)
             target.parent.mkdir(parents=True)
             shutil.copy(dockerfile, target)
