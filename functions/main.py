@@ -14,6 +14,7 @@ import functions_framework
 
 from orchestrator import logs
 from orchestrator.endpoint import PushHandler, serve_push
+from orchestrator.messages import read_envelope
 from orchestrator.services import Services
 from orchestrator.settings import Settings
 from orchestrator.webhook import Request, answer
@@ -46,7 +47,7 @@ def _push(request: flask.Request, handler: str) -> flask.Response:
         return _response("ready", 200, "text/plain", {})
     bundle = services()
     logs.begin_request(request.headers.get("traceparent", ""), bundle.settings.google_cloud_project)
-    status = serve_push(bundle, PushHandler(handler), request.get_json(silent=True, force=True))
+    status = serve_push(bundle, PushHandler(handler), read_envelope(request.get_data()))
     return _response("", status, "text/plain", {})
 
 

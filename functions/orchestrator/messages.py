@@ -96,6 +96,14 @@ class Tick:
 Hint = JobEndHint | ObjectHint | LastWord | Tick
 
 
+def read_envelope(body: bytes) -> object:
+    """The JSON of a push request; None if it is none, which `read_delivery` then calls unreadable."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def read_delivery(envelope: object) -> Delivery:
     """The delivery in a push body; raises UnreadableMessage. A message may have attributes and no data."""
     message = envelope.get("message") if isinstance(envelope, dict) else None

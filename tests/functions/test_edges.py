@@ -12,7 +12,7 @@ from orchestrator import logs
 from orchestrator.errors import BadSettings, NewerVersion, UnreadableMessage, sentence
 from orchestrator.facts import Ended, Finished, decode, encode
 from orchestrator.identities import AttemptIdentity, AttemptRef, OwnObject, RunId, slug_of
-from orchestrator.messages import JobEndHint, LastWord, ObjectHint, Tick, read_delivery, read_hint
+from orchestrator.messages import JobEndHint, LastWord, ObjectHint, Tick, read_delivery, read_envelope, read_hint
 from orchestrator.secret_store import RotatingSecret
 from orchestrator.settings import Settings
 
@@ -69,6 +69,12 @@ def test_every_kind_of_hint_is_understood(given: dict, expected: object) -> None
 def test_a_malformed_envelope_is_unreadable_not_a_crash(given: object) -> None:
     with pytest.raises(UnreadableMessage):
         read_delivery(given)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 100_000, b'{"message":'])
+def test_a_push_body_that_is_no_json_is_unreadable_not_a_crash(body: bytes) -> None:
+    with pytest.raises(UnreadableMessage):
+        read_delivery(read_envelope(body))
 
 
 def test_a_message_with_attributes_and_no_data_is_readable() -> None:
