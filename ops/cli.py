@@ -13,6 +13,7 @@ from ops.deployment import Deployment
 from ops.errors import OpsError
 from ops.operator import Operator
 from ops.target import Target
+from orchestrator import logs
 from orchestrator.errors import ServiceError
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -64,6 +65,8 @@ for _command in (
 def main(arguments: Sequence[str] | None = None, deployment: Deployment | None = None) -> int:
     """Run one command and return its exit code. `deployment` is handed in by tests."""
     operator = Operator(deployment)
+    # The engine's log lines are for Cloud Logging; what an operator must know the commands say themselves.
+    logs.redirect(lambda *_line: None)
     try:
         code = cli.main(args=arguments, prog_name="ops", standalone_mode=False, obj=operator)
         return code if isinstance(code, int) else OK
@@ -89,6 +92,7 @@ def main(arguments: Sequence[str] | None = None, deployment: Deployment | None =
         return FAILED
     finally:
         operator.close()
+        logs.redirect(None)
 
 
 def _usage_hint(error: click.ClickException) -> str:

@@ -32,13 +32,13 @@ def authorized_http() -> Http:
 
 
 class GoogleRest:
-    """JSON over HTTPS. `bases` puts another address in the place of a host, as tests do."""
+    """JSON over HTTPS. `base` puts another address in the place of every host, as tests do."""
 
-    def __init__(self, http: Http | None = None, bases: Mapping[str, str] | None = None) -> None:
-        self._http, self._bases = http, dict(bases or {})
+    def __init__(self, http: Http | None = None, base: str = "") -> None:
+        self._http, self._base = http, base
 
     def _url(self, host: str, path: str) -> str:
-        return f"{self._bases.get(host, f'https://{host}')}/{path}"
+        return f"{self._base or f'https://{host}'}/{path}"
 
     def _send(self, method: str, host: str, path: str, **options: Any) -> Any:
         import requests

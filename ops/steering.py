@@ -84,13 +84,12 @@ def cancel(operator: Operator, run: str, reason: str, by: str, waits: bool) -> i
     """Stop a run: its job is cancelled, nothing further is launched, Labelbox shows FAILED with who and why."""
     deployment = operator.deployment
     found = find_run(deployment, run)
-    if found.finished:
-        raise OpsError(f"{found.id} is already {found.finished.outcome}", "there is nothing to cancel")
-    done = cancel_run(deployment, found, by, reason)
+    done = None if found.finished else cancel_run(deployment, found, by, reason)
+    if done is None:
+        ended = find_run(deployment, str(found.id)).finished
+        raise OpsError(f"{found.id} is already {ended.outcome if ended else 'over'}", "there is nothing to cancel")
     text = f"{found.id}: cancel requested by {done.by}{' earlier' if done.earlier else ''}"
     (operator.screen.line if waits else operator.screen.show)({"run": str(found.id), **asdict(done)}, text)
-    if not done.nudged:
-        operator.screen.note("Pub/Sub did not take the message: the next tick acts on it, within a minute or two")
     return _wait_for_end(operator, found) if waits else 0
 
 
