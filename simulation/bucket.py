@@ -18,6 +18,7 @@ class MemoryBucket:
         self._timeline, self._gate, self._dice = timeline, gate, dice
         self._contents: dict[str, bytes] = {}
         self._folders: dict[str, dict[str, Listed]] = {}
+        self._listed: dict[str, Sequence[Listed]] = {}  # what `list` answers, until the folder changes
         self.on_created: Callable[[str], None] = lambda _name: None
 
     def put(self, name: str, data: bytes) -> bool:
@@ -25,7 +26,9 @@ class MemoryBucket:
         if name in self._contents:
             return False
         self._contents[name] = data
-        self._folders.setdefault(_folder_of(name), {})[name] = Listed(name, self._timeline.now())
+        folder = _folder_of(name)
+        self._folders.setdefault(folder, {})[name] = Listed(name, self._timeline.now())
+        self._listed.pop(folder, None)
         self._gate.changed()
         if name.startswith(("endings/", "batch/")):
             self.on_created(name)
@@ -69,7 +72,9 @@ class MemoryBucket:
         if fault is Fault.REFUSED:
             raise Unavailable("The bucket did not delete an object")
         if self._contents.pop(name, None) is not None:
-            del self._folders[_folder_of(name)][name]
+            folder = _folder_of(name)
+            del self._folders[folder][name]
+            self._listed.pop(folder, None)
             self._gate.changed()
         if fault is Fault.ANSWER_LOST:
             raise Unavailable("The bucket did not answer a delete")
@@ -98,8 +103,11 @@ class MemoryBucket:
         """See ObjectStore."""
         if self._gate.read("bucket.list", prefix):
             raise Unavailable("The bucket did not list")
-        found = self._folders.get(prefix)
-        return iter([found[name] for name in sorted(found)]) if found else iter(())
+        listed = self._listed.get(prefix)
+        if listed is None:
+            found = self._folders.get(prefix, {})
+            listed = self._listed[prefix] = [found[name] for name in sorted(found)]
+        return iter(listed)
 
 
 def _folder_of(name: str) -> str:

@@ -31,6 +31,8 @@ class Fault(Enum):
     DEPLOY = "deploy in the middle"
     JOB_FAILS = "job fails"
 
+    __hash__ = object.__hash__  # enum's own is slow; nothing depends on the order of a set of faults
+
 
 class Place(Enum):
     """Where a handler can be interrupted."""
@@ -39,6 +41,8 @@ class Place(Enum):
     BEFORE_READ = "before"
     BEFORE_EFFECT = "before "
     AFTER_EFFECT = "after"
+
+    __hash__ = object.__hash__
 
 
 # Not a fault: another handler's turn. Even a schedule without faults has these.
@@ -71,7 +75,7 @@ CHANCES = {
     Fault.JOB_FAILS: 0.12,
 }
 _INTENSITIES = (0.004, 0.012, 0.03, 0.08)
-_PAUSES = (0.0, 0.05, 0.3)
+_PAUSES = (0.0, 0.02, 0.1, 0.3)
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,7 @@ def _of_world(world: World, runs: list[Run]) -> Iterator[str]:
     kept = len(world.bucket.names("dead/"))
     if kept > len(world.pubsub.counts.dead):
         yield f"{kept} messages were kept under dead/, and {len(world.pubsub.counts.dead)} were dead letters"
-    allowed = (
-        CALLS_A_JOB * len(world.vertex.by_name)
-        + CALLS_A_TICK * world.ticks
-        + CALLS_A_MESSAGE * (world.pubsub.counts.messages + world.posts)
-    )
-    if world.gate.calls > allowed:
-        yield f"{world.gate.calls} calls are over the {allowed} that are allowed"
+    yield from _of_calls(world, runs)
     newest = {run.id.slug: run for run in sorted(runs, key=lambda run: run.id) if not run.accepted.abandoned}
     for slug, run in newest.items():
         shown = world.labelbox.shown.get(slug)
@@ -81,6 +75,15 @@ def _of_world(world: World, runs: list[Run]) -> Iterator[str]:
     for attempt_id, jobs in world.vertex.by_attempt.items():
         if len(jobs) > 1 and not any(job.creator_outlived for job in jobs):
             yield f"{attempt_id} was doubled by handlers that were in time"
+
+
+def _of_calls(world: World, runs: list[Run]) -> Iterator[str]:
+    """A job is a create that was asked for, or a run that came to none; a message is a push, repeated ones too."""
+    counts = world.pubsub.counts
+    jobs = world.vertex.asked + sum(1 for run in runs if not run.attempts)
+    allowed = CALLS_A_JOB * jobs + CALLS_A_TICK * counts.ticks + CALLS_A_MESSAGE * (counts.deliveries + world.posts)
+    if world.gate.calls > allowed:
+        yield f"{world.gate.calls} calls are over the {allowed} that are allowed"
 
 
 def _attempts(run: Run) -> Iterator[tuple[tuple[str, str], Attempt]]:

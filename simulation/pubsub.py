@@ -18,6 +18,7 @@ from simulation.timeline import Timeline
 # The dead-letter policy and the retry policy of the deployment's subscriptions.
 MOST_DELIVERIES = 20
 SHORTEST_BACKOFF_S, LONGEST_BACKOFF_S = 10.0, 600.0
+TICK = b'{"version": 1, "kind": "reconcile"}'
 JOB_STATE, DEAD_LETTER = "job-state", "dead-letter"
 
 
@@ -45,6 +46,8 @@ class Counts:
     """What the invariants want to know."""
 
     messages: int = 0
+    deliveries: int = 0  # pushes of anything but ticks
+    ticks: int = 0  # pushes of ticks
     answered_500: int = 0
     dead: list[Message] = field(default_factory=list)
     late_refusals: list[str] = field(default_factory=list)
@@ -87,6 +90,10 @@ class MemoryPubSub:
             self._timeline.after(delay_s + dice.random.random() * 30.0, self._push, message, 1)
 
     def _push(self, message: Message, attempt: int) -> None:
+        if message.data == TICK:
+            self.counts.ticks += 1
+        else:
+            self.counts.deliveries += 1
         services, push = self.services(), _Push(message, attempt)
         published = self._timeline.when(message.published_s)
         envelope = {

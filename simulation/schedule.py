@@ -9,7 +9,7 @@ from simulation.faults import Dice, Fault, Forced
 from simulation.invariants import Findings, check
 from simulation.world import World
 
-_STORMS_S = (600.0, 1500.0, 4000.0)
+_STORMS_S = (600.0, 600.0, 1500.0, 4000.0)
 _LONGEST_S = 400_000.0
 _MOST_EVENTS = 40_000
 REST_HOLDS, REST_TICKS = 3, 3

@@ -67,12 +67,14 @@ class MemoryVertex:
         self.by_name: dict[str, SimulatedJob] = {}
         self.by_attempt: dict[str, list[SimulatedJob]] = {}
         self.refused_for_good: set[RunId] = set()
+        self.asked = 0  # creates that arrived, refused ones too
         self.is_stray: Callable[[SimulatedJob], bool] = lambda _job: False
         self.on_ended: Callable[[SimulatedJob], None] = lambda _job: None
         self._listed: dict[str, SimulatedJob] = {}  # live, or ended less than the longest lag ago
 
     def create(self, request: JobRequest) -> JobReading:
         """See Jobs."""
+        self.asked += 1
         fault = self._gate.effect("vertex.create", "")
         labels = request.body["labels"]
         run = run_of_labels(labels)

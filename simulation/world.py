@@ -21,13 +21,12 @@ from simulation.deployment import AUTOML, SETTINGS, THREE_STAGES, pipelines
 from simulation.faults import Dice, Fault
 from simulation.gate import Gate
 from simulation.labelbox import MemoryLabelbox
-from simulation.pubsub import JOB_STATE, MemoryPubSub
+from simulation.pubsub import JOB_STATE, TICK, MemoryPubSub
 from simulation.threads import Threads
 from simulation.timeline import Timeline
 from simulation.vertex import MemoryVertex, SimulatedJob
 
 LONGEST_STALL_HOLDS = 3
-_TICK = b'{"version": 1, "kind": "reconcile"}'
 _PERIODS_S = (60.0, 120.0, 300.0)
 _REPAIRS = frozenset(
     {
@@ -58,13 +57,12 @@ class World:
         self.vertex.function_timeout_s = self.settings.function_timeout_s
         self.labelbox = MemoryLabelbox(self.gate)
         self.pubsub = MemoryPubSub(self.timeline, self.gate, self.threads, dice)
-        self.ticks = 0
         self.posts = 0
         self.repairs = 0
         self.deploys = 0
         self.bodies: dict[str, bytes] = {}
         self._writers = 0
-        self._memories = [FactMemory(), FactMemory()]
+        self._several_instances = random.random() < 0.25
         self._services = self._deployment()
         self.gate.on_event = self._come_between
         self.pubsub.services = self._instance
@@ -73,9 +71,10 @@ class World:
         self.vertex.is_stray = self.is_stray
         logs.redirect(self._log)
 
-    def _deployment(self) -> Services:
+    def _deployment(self) -> tuple[Services, Services]:
+        """Two instances of the functions, which are one in most schedules."""
         variant = self.deploys % 2
-        return Services(
+        first = Services(
             settings=replace(self.settings, image_tag=f"v{self.deploys}") if self.deploys else self.settings,
             pipelines=pipelines(variant),
             store=self.bucket,
@@ -89,10 +88,12 @@ class World:
             new_writer=self._new_writer,
             new_run_key=lambda: f"{self.dice.random.getrandbits(48):012x}",
         )
+        return first, replace(first, memory=FactMemory()) if self._several_instances else first
 
     def _instance(self) -> Services:
-        """One of two warm instances: what one has read, the other has not."""
-        return replace(self._services, memory=self.dice.random.choice(self._memories))
+        """One of the warm instances: what one has read, the other has not."""
+        first, second = self._services
+        return second if first is not second and self.dice.random.random() < 0.5 else first
 
     def _new_writer(self) -> str:
         self._writers += 1
@@ -115,8 +116,7 @@ class World:
         self.timeline.background(random.random() * self.settings.reconcile_period_s, self._tick)
 
     def _tick(self) -> None:
-        self.ticks += 1
-        self.pubsub.send(JOB_STATE, _TICK)
+        self.pubsub.send(JOB_STATE, TICK)
         self.timeline.background(self.settings.reconcile_period_s, self._tick)
 
     def _press(self, model_run_id: str, model_type: str) -> None:
@@ -143,14 +143,12 @@ class World:
         """Something happens between two steps of a handler."""
         random = self.dice.random
         if event is Fault.TICK:
-            self.ticks += 1
-            self.timeline.after(0.0, self.pubsub.send, JOB_STATE, _TICK)
+            self.timeline.after(0.0, self.pubsub.send, JOB_STATE, TICK)
         elif event is Fault.REPOST:
             self.timeline.after(0.0, self._post, random.choice(sorted(self.bodies)))
         elif event is Fault.DEPLOY:
             self.deploys += 1
             self._services = self._deployment()
-            self._memories = [FactMemory(), FactMemory()]
             self.gate.note(f"*** deployed version {self.deploys}")
         elif event is Fault.CANCEL:
             self.timeline.after(0.0, self._cancel, RunId(random.choice(sorted(self.bodies)), random.choice((1, 1, 2))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _LABEL_SAFE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _HASHED = "sha256-"
@@ -85,10 +86,7 @@ class AttemptIdentity:
     @property
     def id(self) -> str:
         """Readable and unique; also valid as a label value and as a Vertex model id's tail."""
-        joined = "/".join((self.run_key, str(self.run), str(self.ref)))
-        digest = hashlib.sha256(joined.encode()).hexdigest()[:10]
-        stage, job = self.ref.stage.replace("_", "-"), self.ref.job.replace("_", "-")
-        return f"{stage}-{job}-{self.ref.number}-{digest}"
+        return _attempt_id(self.run_key, self.run, self.ref)
 
     def labels(self, deployment: str) -> dict[str, str]:
         """Labels of every Vertex resource made for this attempt; `lb_attempt` finds it again."""
@@ -109,6 +107,13 @@ class AttemptIdentity:
     def folder(self, top: str) -> str:
         """This attempt's folder under a top folder of the bucket: `data`, `endings` or `batch`."""
         return f"{top}/{self.run.slug}/{self.run.number}/{self.id}/"
+
+
+@lru_cache(maxsize=4096)
+def _attempt_id(run_key: str, run: RunId, ref: AttemptRef) -> str:
+    joined = "/".join((run_key, str(run), str(ref)))
+    digest = hashlib.sha256(joined.encode()).hexdigest()[:10]
+    return f"{ref.stage.replace('_', '-')}-{ref.job.replace('_', '-')}-{ref.number}-{digest}"
 
 
 def run_of_labels(labels: dict[str, str]) -> RunId | None:
