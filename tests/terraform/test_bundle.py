@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -49,11 +50,32 @@ def test_it_holds_the_functions_and_their_requirements_and_nothing_else(bundle: 
     assert found == expected | {"requirements.txt"}
 
 
-def test_it_serves_every_entry_point_with_the_settings_that_terraform_gives(bundle: Path, first: State) -> None:
+@pytest.fixture(scope="module", params=["the tests' own python", "an empty environment"])
+def interpreter(request: pytest.FixtureRequest, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A python that can serve the bundle; the second has nothing but what the bundle's requirements bring."""
+    if request.param == "the tests' own python":
+        return sys.executable
+    if not os.environ.get("TEST_EMPTY_ENVIRONMENT"):
+        pytest.skip("installing takes half a minute: set TEST_EMPTY_ENVIRONMENT=1")
+    folder = tmp_path_factory.mktemp("empty")
+    python = folder / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "-r", bundle / "requirements.txt"],
+        check=True,
+        timeout=600,
+        capture_output=True,
+    )
+    return str(python)
+
+
+def test_it_serves_every_entry_point_with_the_settings_that_terraform_gives(
+    bundle: Path, first: State, interpreter: str
+) -> None:
     functions = first.of("google_cloudfunctions2_function")
     targets = [item["build_config"][0]["entry_point"] for item in functions.values()]
     done = subprocess.run(
-        [sys.executable, "-c", SERVE, *targets],
+        [interpreter, "-c", SERVE, *targets],
         cwd=bundle,
         env={**first.settings("etl"), "PATH": "/usr/bin:/bin", "HOME": str(bundle)},
         capture_output=True,
