@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +15,12 @@ from tests.terraform.workspace import FIRST, SECOND, State, TerraformFailed, Wor
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """An initialised copy of the configuration."""
     program = os.environ.get("TERRAFORM", "terraform")
-    if shutil.which(program) is None:
+    found_program = shutil.which(program)
+    if found_program is None:
         pytest.skip(f"no program {program!r}: install terraform or name it in the environment variable TERRAFORM")
     folder = tmp_path_factory.mktemp("deployment")
     copy_sources(folder)
-    found = Workspace(program, folder)
+    found = Workspace(str(Path(found_program).absolute()), folder)
     try:
         found.run("init", "-no-color", "-input=false", "-backend=false")
     except TerraformFailed as failed:
