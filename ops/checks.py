@@ -11,7 +11,7 @@ from ops.check import APPLY, Fault, Skipped
 from ops.dead_letters import dead_letters
 from ops.deployment import Deployment
 from ops.training_request import ask_models
-from orchestrator.errors import LabelboxRefused
+from orchestrator.errors import LabelboxRefused, LabelboxUnavailable
 from orchestrator.limits import limit_problems
 from orchestrator.pipelines import CustomJob
 
@@ -168,6 +168,8 @@ def labelbox_takes_the_key(deployment: Deployment) -> str:
             secret = deployment.settings.labelbox_api_key_secret or "LABELBOX_API_KEY"
             remedy = f"make a key in Labelbox (Workspace settings, API), and put it into {secret}"
             raise Fault("Labelbox refuses the API key", remedy) from refused
+    except LabelboxUnavailable as error:
+        raise Fault(error.sentence, "is LABELBOX_ENDPOINT right, and is Labelbox up?") from error
     return deployment.settings.labelbox_endpoint
 
 
@@ -182,7 +184,7 @@ def coordinator_answers(deployment: Deployment) -> str:
         raise Fault(f"{url}/models answered {answer.status}", "see the coordinator's logs; is this its address?")
     if ask_models(deployment, uuid.uuid4().hex).status != 401:
         raise Fault(f"{url} takes a wrong signature", "this is not our coordinator: give the right --coordinator-url")
-    return f"{url} offers {', '.join(sorted(answer.content)) or 'nothing'}"
+    return f"{url} offers {len(answer.content)} model types"
 
 
 def nothing_is_dead(deployment: Deployment) -> str:

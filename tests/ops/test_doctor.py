@@ -22,6 +22,7 @@ from ops.checks import TOPICS
 from ops.deployment import Deployment
 from ops.diagnosis import CHECKS
 from ops.topics import PubSubTopics
+from orchestrator.secret_store import SecretManagerReader
 from orchestrator.services import Services
 from tests.functions.world import World
 from tests.ops.google_stand_in import google
@@ -34,8 +35,12 @@ def finding(deployment: Deployment, name: str) -> Finding:
 
 def with_settings(deployment: Deployment, **changes: Any) -> Deployment:
     """The same deployment, believed to be set up otherwise."""
-    services = Services.from_settings(replace(deployment.settings, **changes))
-    return replace(deployment, services=services)
+    settings = replace(deployment.settings, **changes)
+
+    def reader(secret_id: str) -> SecretManagerReader:
+        return SecretManagerReader(PROJECT, secret_id, settings.secret_manager_endpoint, settings.call_deadline_s)
+
+    return replace(deployment, services=Services.from_settings(settings), secret_reader=reader)
 
 
 def test_a_healthy_deployment_has_no_fault(deployment: Deployment, commands_for: CommandsFor) -> None:
@@ -83,7 +88,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "a Labelbox that does not answer": (
         "Labelbox API key: accepted",
         {"labelbox_endpoint": "http://127.0.0.1:9/graphql"},
-        "?",
+        "LABELBOX_ENDPOINT",
     ),
     "another signing secret than the functions'": ("coordinator", {"service_secret": "other"}, "another secret"),
     "defaults beyond the limits": ("settings", {"allowed_machines": ("e2-standard-4",)}, "raise the limit"),
