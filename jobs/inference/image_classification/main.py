@@ -8,11 +8,12 @@ to Labelbox.
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import labelbox
 
+from inference.image_classification.decisions import Decision, ThresholdRule, chosen_thresholds, surest
 from jobkit.arguments import Arguments, parse
 from jobkit.classification_output import ClassificationOutput, finish
 from jobkit.dataset_report import class_entries
@@ -33,16 +34,21 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
     sink = arguments.one_of("sink", SINKS)
     minimum = arguments.share("upload-min-confidence")
     report: dict[str, Any] = json.loads(storage.read_text(arguments.text("dataset-report")))
-    output = ClassificationOutput(
-        class_entries(report), arguments.text("model-run-id"), single=True, upload_min_confidence=minimum
-    )
+    classes, single, manifest = class_entries(report), report["task"] == "single", arguments.text("manifest")
+    output = ClassificationOutput(classes, arguments.text("model-run-id"), single=single, upload_min_confidence=minimum)
     folder = arguments.folder("output-uri")
+    told_in_report = {}
     with ImagePredictions() as predictions:
         predictions.read(storage, arguments.text("predictions"))
-        missing = write_rows(storage, arguments.text("manifest"), f"{folder}/predictions.ndjson", predictions, output)
+        decide: Decision = surest
+        if not single:
+            rule = ThresholdRule(classes, chosen_thresholds(storage, manifest, predictions, classes))
+            decide, told_in_report = rule.decided, rule.note()
+        missing = write_rows(storage, manifest, f"{folder}/predictions.ndjson", predictions, output, decide)
         figures = predictions.figures
     say("All rows are matched", rows=output.counts["rows"], without_prediction=missing, errors=figures.errors)
-    result = finish(output, report, notes(figures, missing), storage, folder, sink, make_client)
+    said = {**notes(figures, missing), **told_in_report}
+    result = finish(output, report, said, storage, folder, sink, make_client)
     counts = {
         **result.counts,
         "rows_without_prediction": missing,
@@ -53,7 +59,12 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
 
 
 def write_rows(
-    storage: Storage, manifest: str, target: str, predictions: ImagePredictions, output: ClassificationOutput
+    storage: Storage,
+    manifest: str,
+    target: str,
+    predictions: ImagePredictions,
+    output: ClassificationOutput,
+    decide: Decision,
 ) -> int:
     """Writes Labelbox's rows of every row of the manifest; returns how many rows have no prediction."""
     progress = Progress("Rows matched with predictions")
@@ -62,18 +73,11 @@ def write_rows(
         for row in read_manifest(storage, manifest):
             answers = predictions.answers(row.content)
             missing += answers is None
-            for line in output.rows(row, answers, decided(answers)):
+            for line in output.rows(row, answers, decide(answers or {})):
                 writer.write(json.dumps(line, ensure_ascii=False))
             progress.step()
     progress.finish()
     return missing
-
-
-def decided(answers: Mapping[str, float] | None) -> tuple[str, ...]:
-    """The one class that the model says: its surest; none where nothing was above the model's threshold."""
-    if not answers:
-        return ()
-    return (max(answers, key=lambda name: (answers[name], name)),)
 
 
 def notes(figures: ReadFigures, missing: int) -> dict[str, str]:

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
+from jobkit.batch_files import SHARD_ROWS, BatchOutput, Instance
+from jobkit.image_heads import SoftmaxHead
 from jobkit.storage import Storage
 from train.image_classification import main as trainer
 from train.image_classification import predict as predictor
-from train.image_classification.head import Head, fit, score
-from train.image_classification.predict import SHARD_ROWS, Shards
+from train.image_classification.regression import fit, score
 
 SAMPLE = Path(__file__).resolve().parents[3] / "samples" / "image_single_classification"
 ML_USE = "aiplatform.googleapis.com/ml_use"
@@ -141,7 +142,7 @@ def line(uri: str = "gs://b/a.jpg", *labels: str, ml_use: str = "training") -> d
         pytest.param([line("gs://b/1", "a", ml_use="train")], (), "bad_data", "ml_use 'train'", id="unknown ml_use"),
         pytest.param([line("https://b/1", "a")], (), "bad_data", "Line 1", id="no gs uri"),
         pytest.param([{"content": "x"}], (), "bad_data", "Line 1", id="another kind of line"),
-        pytest.param([], ("--multi-label=true",), "configuration", "one answer a picture", id="multi-label"),
+        pytest.param([], ("--neighbours=0",), "configuration", "at least 1", id="no neighbours"),
     ],
 )
 def test_what_cannot_be_learned_ends_in_a_sentence(
@@ -191,15 +192,14 @@ def test_the_strength_with_the_lowest_validation_loss_is_kept() -> None:
 
 
 def test_large_scores_do_not_overflow() -> None:
-    head = Head(np.array([[1e6, -1e6]], np.float32), np.zeros(2, np.float32))
+    head = SoftmaxHead(np.array([[1e6, -1e6]], np.float32), np.zeros(2, np.float32))
     np.testing.assert_array_equal(head.confidences(np.array([[1.0]], np.float32)), [[1.0, 0.0]])
 
 
 def test_predictions_are_cut_into_shards(storage: Storage, folder: str) -> None:
-    shards = Shards(storage, folder, "predictions")
-    for number in range(SHARD_ROWS + 1):
-        shards.write({"number": number})
-    shards.close()
+    with BatchOutput(storage, folder) as output:
+        for number in range(SHARD_ROWS + 1):
+            output.answer(Instance({"content": f"gs://b/{number}"}), {})
     files = [uri.rpartition("/")[2] for uri in storage.list(f"{folder}/predictions_")]
     assert files == ["predictions_00001.jsonl", "predictions_00002.jsonl"]
     assert len(list(storage.read_lines(f"{folder}/predictions_00001.jsonl"))) == SHARD_ROWS

@@ -1,4 +1,4 @@
-"""The part that learns: logistic regression on frozen features, its strength chosen on the validation split."""
+"""One class a picture: logistic regression on frozen features, its strength chosen on the validation split."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from jobkit.image_features import Features
+from jobkit.image_heads import SoftmaxHead
 
 # Inverse regularisation strengths that are tried, weakest effect of the data first.
 STRENGTHS = (0.01, 0.1, 1.0)
@@ -18,21 +19,6 @@ MAX_ITERATIONS = 1000
 ONE_THREAD_SIZE = 2_000_000
 
 Targets = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Head:
-    """Scores = features @ weights + bias; softmax over them are the confidences."""
-
-    weights: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-    def confidences(self, features: Features) -> NDArray[np.float64]:
-        """(n, classes), each row sums to 1."""
-        scores = features.astype(np.float64) @ self.weights.astype(np.float64) + self.bias
-        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
-        return shares
 
 
 @dataclass(frozen=True)
@@ -47,7 +33,7 @@ class Score:
 class Fitted:
     """The head that was kept, the strength that made it, and its validation score (None without such a split)."""
 
-    head: Head
+    head: SoftmaxHead
     strength: float
     validation: Score | None
 
@@ -71,7 +57,7 @@ def fit(training: tuple[Features, Targets], validation: tuple[Features, Targets]
     return min(tried, key=lambda fitted: fitted.validation.log_loss if fitted.validation else 0.0)
 
 
-def score(head: Head, features: Features, targets: Targets) -> Score:
+def score(head: SoftmaxHead, features: Features, targets: Targets) -> Score:
     """Accuracy and mean negative log-likelihood (natural logarithm) on at least one row."""
     confidences = head.confidences(features)
     true = confidences[np.arange(len(targets)), targets]
@@ -87,7 +73,7 @@ def _head(
     strength: float,
     classes: int,
     seed: int,
-) -> Head:
+) -> SoftmaxHead:
     """Logistic regression on standardised features, with the standardisation folded into its weights."""
     with threadpool_limits(1 if standard.size < ONE_THREAD_SIZE else None):
         model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS, random_state=seed).fit(standard, targets)
@@ -95,4 +81,4 @@ def _head(
     if classes == 2:  # one row of coefficients for the second class: softmax over (0, z) is its sigmoid
         weights, bias = np.vstack([np.zeros_like(weights), weights]), np.concatenate([[0.0], bias])
     folded = weights / scale
-    return Head(folded.T.astype(np.float32), (bias - folded @ mean).astype(np.float32))
+    return SoftmaxHead(folded.T.astype(np.float32), (bias - folded @ mean).astype(np.float32))
