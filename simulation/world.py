@@ -27,7 +27,7 @@ from simulation.timeline import Timeline
 from simulation.vertex import MemoryVertex, SimulatedJob
 
 LONGEST_STALL_HOLDS = 3
-_PERIODS_S = (60.0, 120.0, 300.0)
+_PERIODS_S = (60.0, 180.0, 300.0, 300.0)
 _REPAIRS = frozenset(
     {
         "Reconcile goes on with a run",

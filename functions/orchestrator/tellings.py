@@ -38,32 +38,28 @@ def due_telling(run: Run, settings: Settings) -> Due | None:
 
 def last_telling(run: Run, settings: Settings) -> Due | None:
     """The newest status that the facts ask for, told or not."""
-    newest: Due | None = None
-    for telling, path in _tellings(run, settings):
-        newest = Due(telling, run.stamps[path])
-    return newest
-
-
-def _tellings(run: Run, settings: Settings) -> Iterator[tuple[Telling, str]]:
-    """Every status of the run so far in its order, with the path of the fact that asks for it."""
     if run.accepted.abandoned:
-        return
-    status = ""
+        return None
+    status, newest = "", None
     metadata: dict[str, str] = {**dict.fromkeys(run.accepted.clears, ""), "run": str(run.id)}
     for stage, job in run.pipeline.jobs():
         for attempt in run.attempts_of(stage.name, job.name):
             for change in _changes(attempt, stage.name, job, settings):
-                status = _raised(status, change.status)
-                metadata |= change.metadata
-                telling = Telling(f"{change.key}-{run.identity(attempt.ref).id}", status, _trimmed(metadata))
-                yield telling, change.path
+                status, metadata = _raised(status, change.status), metadata | change.metadata
+                newest = change, attempt.ref, metadata
             if attempt.ended and attempt.ended.usable:
-                metadata |= _metadata_of(run, job, attempt.ended)
+                metadata = metadata | _metadata_of(run, job, attempt.ended)
     if run.finished:
         if run.finished.hint:
             metadata["hint"] = run.finished.hint
         text = run.finished.sentence if run.finished.outcome == "FAILED" else ""
-        yield Telling("finished", run.finished.outcome, _trimmed(metadata), sentence(text)), Finished.path
+        telling = Telling("finished", run.finished.outcome, _trimmed(metadata), sentence(text))
+        return Due(telling, run.stamps[Finished.path])
+    if newest is None:
+        return None
+    change, ref, metadata = newest
+    telling = Telling(f"{change.key}-{run.identity(ref).id}", status, _trimmed(metadata))
+    return Due(telling, run.stamps[change.path])
 
 
 @dataclass(frozen=True)
