@@ -9,7 +9,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up test check format clean
+.PHONY: help run up runs show watch cancel retry doctor test check format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,16 @@ run: $(VENV)/run.stamp ## A sample model run from the signed request to COMPLETE
 
 up: $(VENV)/run.stamp ## Keep everything running, and print how to start a training (ARGS="--export FILE")
 	@$(PY) -m local up --pipeline $(PIPELINE) $(ARGS)
+
+runs: $(VENV)/ops.stamp ## The newest training runs: of `make up`, or of the deployment that the environment names
+	@$(PY) -m ops runs $(ARGS)
+
+show: ## One run whole: make show RUN=id; so do watch, cancel and retry
+show watch cancel retry: $(VENV)/ops.stamp
+	@$(PY) -m ops $@ $(if $(RUN),$(RUN),$(error name a run: make $@ RUN=id)) $(ARGS)
+
+doctor: $(VENV)/ops.stamp ## Check a deployment; docs/operating.md has the other commands
+	@$(PY) -m ops doctor $(ARGS)
 
 test: $(VENV)/dev.stamp ## All tests, the runs from end to end among them (ARGS="tests/functions -k ...")
 	$(PY) -m pytest $(ARGS)
@@ -46,6 +56,11 @@ $(PY):
 $(VENV)/run.stamp: requirements.txt local/requirements.txt | $(PY)
 	@echo "installing what the functions and the embedded cloud need (once)"
 	@$(PIP) -r local/requirements.txt
+	@touch $@
+
+$(VENV)/ops.stamp: requirements.txt ops/requirements.txt | $(PY)
+	@echo "installing what the operator's commands need (once)"
+	@$(PIP) -r ops/requirements.txt
 	@touch $@
 
 $(VENV)/dev.stamp: requirements.txt local/requirements.txt requirements-dev.txt | $(PY)
