@@ -90,8 +90,8 @@ def output_on_a_terminal(arguments: list[str], **environment: str) -> bytes:
     return written
 
 
-def test_colours_are_for_terminals(local_dir: Path) -> None:
-    arguments = ["--local-dir", str(local_dir), "doctor"]
+def test_colours_are_for_terminals() -> None:
+    arguments = ["pipelines", "text_single_classification"]
     assert b"\x1b[" in output_on_a_terminal(arguments)
     assert b"\x1b[" not in output_on_a_terminal([*arguments, "--json"])
     assert "\x1b[" not in run(*arguments, FORCE_COLOR="1").stdout
