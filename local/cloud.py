@@ -68,12 +68,14 @@ class EmbeddedCloud:
         self.secret_manager = StandIn("secret_manager", state, self._secret_flags(), {})
         self.vertex_control_port = free_port()
         self.vertex = StandIn("vertex", state, self._vertex_flags(), self._emulator_hosts())
+        self.artifact_registry = StandIn("artifact_registry", state, ("--jobs-dir", ROOT / "jobs"), {})
         endpoints = Endpoints(
             self.storage.host,
             self.pubsub.host,
             self.vertex.url,
             self.secret_manager.url,
             f"{self.labelbox.url}/graphql",
+            self.artifact_registry.url,
         )
         self.environment = function_environment(endpoints, self.options.reconcile_period_s)
         self.functions = {name: FunctionProcess(name, self.environment, state.path) for name in deployment.FUNCTIONS}
@@ -139,6 +141,7 @@ class EmbeddedCloud:
             "vertex": self.vertex.url,
             "vertex control": f"http://{LOOPBACK}:{self.vertex_control_port}",
             "secret manager": self.secret_manager.url,
+            "artifact registry": self.artifact_registry.url,
             "labelbox": self.labelbox.url,
         }
         return {**{name: function.origin for name, function in self.functions.items()}, **stand_ins}
@@ -147,7 +150,8 @@ class EmbeddedCloud:
         """Every process: the functions, then the stand-ins."""
         return [
             *(function.process for function in self.functions.values()),
-            *(self.vertex.process, self.labelbox.process, self.secret_manager.process),
+            *(self.vertex.process, self.labelbox.process),
+            *(self.secret_manager.process, self.artifact_registry.process),
             *(self.storage.process, self.pubsub.process),
         ]
 
@@ -162,13 +166,14 @@ class EmbeddedCloud:
 
     def _start(self) -> None:
         self.storage.launch()
-        for service in (self.pubsub, self.vertex, self.labelbox, self.secret_manager, *self.functions.values()):
+        small = (self.labelbox, self.secret_manager, self.artifact_registry)
+        for service in (self.pubsub, self.vertex, *small, *self.functions.values()):
             service.start()
         self.state.record(self.processes())
         self._wait_for_all(
             [
                 *(self._make_bucket, self._lay_out_topics, self._set_labelbox),
-                *(self.vertex.wait_ready, self.secret_manager.wait_ready),
+                *(self.vertex.wait_ready, self.secret_manager.wait_ready, self.artifact_registry.wait_ready),
                 *(function.wait_ready for function in self.functions.values()),
             ]
         )

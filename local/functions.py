@@ -30,6 +30,7 @@ class Endpoints:
     vertex: str
     secret_manager: str
     labelbox: str
+    artifact_registry: str
 
 
 def function_environment(endpoints: Endpoints, reconcile_period_s: float) -> dict[str, str]:
@@ -47,6 +48,7 @@ def function_environment(endpoints: Endpoints, reconcile_period_s: float) -> dic
         "SERVICE_SECRET_SECRET": SERVICE_SECRET_SECRET,
         "SECRET_MANAGER_ENDPOINT": endpoints.secret_manager,
         "VERTEX_ENDPOINT": endpoints.vertex,
+        "ARTIFACT_REGISTRY_ENDPOINT": endpoints.artifact_registry,
         "PUBSUB_EMULATOR_HOST": endpoints.pubsub_host,
         "STORAGE_EMULATOR_HOST": endpoints.storage,
         # The time chain of DESIGN.md, shortened: call < function < ack deadline < claim.
@@ -63,7 +65,6 @@ def function_environment(endpoints: Endpoints, reconcile_period_s: float) -> dic
         "LABELBOX_API_KEY": "",
         "SERVICE_SECRET": "",
         "GOOGLE_APPLICATION_CREDENTIALS": "",
-        "LOG_LEVEL": "INFO",
     }
 
 

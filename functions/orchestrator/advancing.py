@@ -8,11 +8,14 @@ from orchestrator import logs
 from orchestrator.errors import LabelboxRefused, Unavailable, UnreadableMessage
 from orchestrator.facts import Configured, Finished
 from orchestrator.identities import RunId
+from orchestrator.images import ImageMissing
+from orchestrator.job_requests import named_image
 from orchestrator.launching import launch
 from orchestrator.limits import limit_problems
 from orchestrator.messages import StageRequested
 from orchestrator.observing import observe
 from orchestrator.parameters import settle as settle_parameters
+from orchestrator.pipelines import CustomJob
 from orchestrator.reply import DONE, Reply, again
 from orchestrator.run import Run
 from orchestrator.services import Handling
@@ -75,8 +78,23 @@ def configure(handling: Handling, run: Run) -> None:
     if not problems:
         problems += limit_problems(run.pipeline, values, services.settings)
         problems += _crowd_problems(handling, run)
-    handling.ledger.record(run.id, Configured(values, tuple(problems)))
+    images, missing = _pinned_images(handling, run)
+    problems += missing
+    handling.ledger.record(run.id, Configured(values, tuple(problems), images))
     services.reached("configured")
+
+
+def _pinned_images(handling: Handling, run: Run) -> tuple[dict[str, str], list[str]]:
+    """Every image of the run by digest, and a sentence for each that is not built."""
+    named = sorted({named_image(run, job.image) for _, job in run.pipeline.jobs() if isinstance(job, CustomJob)})
+    images: dict[str, str] = {}
+    problems: list[str] = []
+    for uri in named:
+        try:
+            images[uri] = handling.services.images.pin(uri)
+        except ImageMissing:
+            problems.append(f"the image {uri.rsplit('/', 1)[-1]} is not built (run: gcloud builds submit)")
+    return images, problems
 
 
 def _crowd_problems(handling: Handling, run: Run) -> list[str]:

@@ -46,12 +46,14 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Configured:
-    """The run's parameters were settled against the pipeline's declarations and the deployment's limits.
-    With `problems` the run fails before anything is launched."""
+    """The run's parameters were settled against the pipeline's declarations and the deployment's limits, and its
+    images pinned: `images` maps each as named to the same by digest. With `problems` the run fails before anything is
+    launched."""
 
     path: ClassVar[str] = "configured.json"
     parameters: dict[str, Any]
     problems: tuple[str, ...] = ()
+    images: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -124,12 +124,18 @@ def _custom_job(
     }
 
 
-def image_uri(run: Run, image: str) -> str:
+def named_image(run: Run, image: str) -> str:
     """The image of a folder below jobs/, as it was named when the run was accepted; a full URI stands for itself."""
     if ":" in image:
         return image
     name = image.replace("/", "-").replace("_", "-")
     return f"{run.accepted.image_repository}/{name}:{run.accepted.image_tag}"
+
+
+def image_uri(run: Run, image: str) -> str:
+    """The image as it was pinned before the run's first launch."""
+    named = named_image(run, image)
+    return run.configured.images.get(named, named) if run.configured else named
 
 
 def job_environment(settings: Settings) -> dict[str, str]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from orchestrator.errors import Unavailable
+from orchestrator.images import ArtifactRegistry, Images, ImagesAsNamed
 from orchestrator.labelbox import Labelbox, LabelboxApi
 from orchestrator.ledger import FactMemory, Ledger
 from orchestrator.messages import Publisher, PubSub, StageRequested
@@ -40,6 +41,7 @@ class Services:
     jobs: Jobs
     labelbox: Labelbox
     signing_secret: Secret
+    images: Images = field(default_factory=ImagesAsNamed)
     now: Callable[[], datetime] = _utc_now
     sleep: Callable[[float], None] = time.sleep
     reached: Callable[[str], None] = _nowhere
@@ -68,6 +70,7 @@ class Services:
             jobs=VertexJobs(settings),
             labelbox=LabelboxApi(settings.labelbox_endpoint, key, settings.labelbox_timeout_s),
             signing_secret=secret(settings.service_secret, settings.service_secret_secret),
+            images=ArtifactRegistry(settings.artifact_registry_endpoint, deadline_s),
         )
 
     def begin(self) -> Handling:

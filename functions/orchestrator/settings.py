@@ -47,6 +47,9 @@ class Settings:
 
     vertex_endpoint: str = _setting("Vertex endpoint; http://host:port for an insecure channel.", default="")
     secret_manager_endpoint: str = _setting("Secret Manager endpoint; http://host:port as above.", default="")
+    artifact_registry_endpoint: str = _setting(
+        "Registry to ask for image digests; empty for the image's own host, http://host:port as above.", default=""
+    )
     pipelines_dir: str = _setting("Folder of the pipeline files; empty for the shipped one.", default="")
     data_buckets: str = _setting("Buckets of your own whose objects data rows may name, comma separated.", default="")
     allow_private_addresses: bool = _setting("Let jobs fetch from private addresses.", default=False, read=_flag)

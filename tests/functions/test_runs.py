@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from orchestrator.errors import LabelboxUnavailable, LaunchRefused
 from orchestrator.facts import CancelRequested, Claimed, Finished
 from orchestrator.identities import RunId
+from orchestrator.images import ImageMissing
 from orchestrator.ledger import Ledger
 from tests.functions.world import Crash, World
 
@@ -396,6 +398,42 @@ def test_a_config_cannot_spend_beyond_the_deployment_s_limits(model_type: str, c
     world.labelbox.configs["mr-1"] = config
     world.start(model_type)
     assert world.jobs.requests == [] and words in world.labelbox.told[-1][3]
+
+
+class Tags:
+    """A registry in memory: what each tag names now."""
+
+    def __init__(self) -> None:
+        self.digest, self.missing = "sha256:" + "1" * 64, ""
+
+    def pin(self, uri: str) -> str:
+        if self.missing and self.missing in uri:
+            raise ImageMissing(uri)
+        return f"{uri.rsplit(':', 1)[0]}@{self.digest}"
+
+
+def image_of(world: World, number: int) -> str:
+    return world.jobs.requests[number].body["job_spec"]["worker_pool_specs"][0]["container_spec"]["image_uri"]
+
+
+def test_a_push_never_changes_the_images_of_a_run_under_way() -> None:
+    world, tags = World(), Tags()
+    world.services = replace(world.services, images=tags)
+    world.start()
+    tags.digest = "sha256:" + "2" * 64
+    outputs = {"training_file": "gs://b/t", "manifest": "gs://b/m", "dataset_report": "gs://b/d"}
+    world.log_hint(world.end_job(result={"version": 1, "outputs": outputs}))
+    world.pump()
+    assert [image_of(world, number).rsplit(":", 1)[1] for number in (0, 1)] == ["1" * 64, "1" * 64]
+
+
+def test_an_image_that_is_not_built_fails_the_run_with_the_command_that_builds_it() -> None:
+    world, tags = World(), Tags()
+    tags.missing = "train-text"
+    world.services = replace(world.services, images=tags)
+    world.start()
+    assert world.jobs.requests == []
+    assert "train-text-classification:v1 is not built (run: gcloud builds submit)" in world.labelbox.told[-1][3]
 
 
 def test_runs_beyond_the_limit_of_active_ones_fail_with_the_limit_s_name() -> None:

@@ -97,7 +97,7 @@ def test_the_clock_sends_the_reconcile_tick_until_it_is_stopped(
 
 
 def test_the_functions_environment_is_whole_and_its_time_chain_holds() -> None:
-    endpoints = Endpoints("http://s", "p", "http://v", "http://m", "http://l/graphql")
+    endpoints = Endpoints("http://s", "p", "http://v", "http://m", "http://l/graphql", "http://r")
     settings = Settings.from_environment(function_environment(endpoints, reconcile_period_s=3))
     assert settings.ack_deadline_s == deployment.ACK_DEADLINE_S
     assert settings.topic("job-state") == deployment.topic_path("job-state")
