@@ -1,4 +1,4 @@
-"""Job images by digest: which bytes a tag names now, asked once per run, so that a push never changes a run under way."""
+"""Job images by digest: which bytes a tag names, asked once per run, so that a push changes no run under way."""
 
 from __future__ import annotations
 
