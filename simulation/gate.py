@@ -76,8 +76,10 @@ class Gate:
         if event is Fault.CRASH:
             raise Died
         if event is Fault.STALL:
-            thread.stalled = thread.disturbed = True
-            self._threads.pause(random.random() * self._longest_stall_s)
+            thread.disturbed = True
+            stall_s = random.random() * (self._longest_stall_s - thread.stalled_s)
+            thread.stalled_s += stall_s
+            self._threads.pause(stall_s)
             if self.trace is not None:
                 self.note("*** thawed")
             return None

@@ -145,7 +145,7 @@ class MemoryPubSub:
     def _timed_out(self, push: _Push, thread: Thread) -> None:
         if not push.answered:
             push.answered = True
-            push.message.trouble |= thread.stalled
+            push.message.trouble |= thread.stalled_s > 0
             self._again(push)
 
     def _again(self, push: _Push) -> None:

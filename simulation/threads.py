@@ -19,12 +19,12 @@ class Died(BaseException):
 class Thread:
     """One request being handled."""
 
-    __slots__ = ("_greenlet", "began_s", "disturbed", "done", "name", "stalled")
+    __slots__ = ("_greenlet", "began_s", "disturbed", "done", "name", "stalled_s")
 
     def __init__(self, name: str, began_s: float) -> None:
         self.name, self.began_s = name, began_s
         self.done = False
-        self.stalled = False
+        self.stalled_s = 0.0  # all its stalls together
         self.disturbed = False  # a port failed on it or it was stalled
         self._greenlet: greenlet | None = None
 

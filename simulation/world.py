@@ -60,6 +60,7 @@ class World:
         self.posts = 0
         self.repairs = 0
         self.deploys = 0
+        self.instances = 0
         self.bodies: dict[str, bytes] = {}
         self._writers = 0
         self._several_instances = random.random() < 0.25
@@ -88,6 +89,7 @@ class World:
             new_writer=self._new_writer,
             new_run_key=lambda: f"{self.dice.random.getrandbits(48):012x}",
         )
+        self.instances += 1 + self._several_instances
         return first, replace(first, memory=FactMemory()) if self._several_instances else first
 
     def _instance(self) -> Services:
