@@ -17,7 +17,8 @@ from jobkit.labelbox_rows import Row, checklist_row, classification_metric_rows,
 from jobkit.manifest import ManifestRow
 from jobkit.ontology import CHECKLIST
 from jobkit.report import MAX_EXAMPLES, MAX_TEXT, classification_page
-from jobkit.sinks import SinkOutcome, bring
+from jobkit.run_notes import told_of
+from jobkit.sinks import bring
 from jobkit.splits import TEST
 from jobkit.storage import Storage
 
@@ -124,7 +125,7 @@ def finish(
         "notes": dict(notes),
     }
     storage.write_text(f"{folder}/metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    told = _told(report, notes, outcome)
+    told = told_of(report, notes, outcome.sentence)
     page = classification_page("Model run report", splits, told, output.examples())
     storage.write_text(f"{folder}/report.html", page, "text/html; charset=utf-8")
     headline = output.evaluation.summary(TEST)
@@ -144,21 +145,3 @@ def finish(
 
 
 _SHOWN = ("accuracy", "macro_f1", "micro_f1", "majority_baseline")
-
-
-def _told(report: Mapping[str, Any], notes: Mapping[str, str], outcome: SinkOutcome) -> dict[str, str]:
-    """The report's table of what happened beside."""
-    rows = report["rows"]
-    told = {**notes, "upload": outcome.sentence, "rows": f"{rows['seen']} seen, {rows['labelled']} labelled"}
-    for key, title in (("skipped", "skipped rows"), ("unlabelled", "rows not evaluated")):
-        parts = [f"{item['count']} {reason.replace('_', ' ')}" for reason, item in report.get(key, {}).items()]
-        if parts:
-            told[title] = ", ".join(parts)
-    left_out = report.get("left_out_classes", {})
-    if left_out:
-        told["classes left out"] = ", ".join(f"{name} ({count})" for name, count in left_out.items())
-    if report.get("duplicates_across_splits"):
-        told["duplicates across splits"] = f"{report['duplicates_across_splits']['count']} rows"
-    for index, note in enumerate(report.get("notes", [])[:20], start=1):
-        told[f"note {index}"] = note
-    return told

@@ -63,6 +63,7 @@ class DatasetReport:
     left_out: dict[str, int] = field(default_factory=dict)  # classes under the minimum, and those not asked for
     duplicates: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    entities: Mapping[str, Any] = field(default_factory=dict)  # of texts: counts of entities, and those not used
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; the same data gives the same bytes."""
@@ -76,6 +77,7 @@ class DatasetReport:
             "left_out_classes": dict(sorted(self.left_out.items())),
             "duplicates_across_splits": dict(self.duplicates),
             "notes": list(self.notes),
+            **({"entities": dict(self.entities)} if self.entities else {}),
         }
 
     def _split_counts(self, display_name: str) -> dict[str, int]:
@@ -98,6 +100,10 @@ class DatasetReport:
             told["left_out_classes"] = shorten(", ".join(parts))
         if self.duplicates.get("count"):
             told["duplicates_across_splits"] = str(self.duplicates["count"])
+        unused = {reason: item["count"] for reason, item in self.entities.get("skipped", {}).items()}
+        if unused:
+            parts = (f"{count} {reason.replace('_', ' ')}" for reason, count in unused.items())
+            told["skipped_entities"] = shorten(", ".join(parts))
         return told
 
 

@@ -71,11 +71,13 @@ def box_row(
     }
 
 
-def confusion_row(data_row_id: str, feature: str, counts: Mapping[str, list[int]]) -> Row:
+def confusion_row(
+    data_row_id: str, feature: str, counts: Mapping[str, list[int]], metric_name: str = METRIC_NAME
+) -> Row:
     """Confidence -> [TP, FP, TN, FN] of one class on one data row."""
     return {
         "dataRow": {"id": data_row_id},
-        "metricName": METRIC_NAME,
+        "metricName": metric_name,
         "featureName": feature,
         "metricValue": dict(counts),
         "aggregation": "CONFUSION_MATRIX",

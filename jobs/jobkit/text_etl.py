@@ -74,7 +74,7 @@ def multiple_line(row: ManifestRow) -> str:
     )
 
 
-def _announced(rows: Iterator[ExportRow], ending: Ending) -> Iterator[ExportRow]:
+def announced(rows: Iterator[ExportRow], ending: Ending) -> Iterator[ExportRow]:
     """Raises the status to PREPARING_DATA with the first row: the export is ready then."""
     for row in rows:
         ending.phase("PREPARING_DATA")
@@ -96,7 +96,7 @@ def prepare(arguments: Arguments, ending: Ending, client: labelbox.Client, stora
     splits = SplitFinder(lambda: split_map(client, model_run_id), arguments.flag("make-split"))
     reader = TextReader(storage, FetchRules.from_environment(MAX_BYTES), buckets_from_environment())
     progress = Progress("Preparing rows")
-    rows = _announced(export_rows(client, model_run_id), ending)
+    rows = announced(export_rows(client, model_run_id), ending)
     with ChoiceDataset(question, options, rules) as dataset:
         for row, content in in_order(reader.read, rows, reader.quick):
             progress.step()

@@ -1,0 +1,85 @@
+"""Entities out of AutoML's batch predictions, so that what AutoML Text once predicted is evaluated by the same rules.
+
+Both of its offsets are inclusive (the schema says so, and real outputs agree), unlike those of its training files.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from typing import Any
+
+from jobkit.manifest import ManifestRow
+from jobkit.ner_spans import Entity
+from jobkit.storage import Storage
+from jobkit.text_predictions import TextPredictions
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+class ClassNames:
+    """Finds a class by what became of its name on the way: AutoML took letters, digits and underscores only."""
+
+    def __init__(self, classes: Iterable[str]) -> None:
+        self._classes = frozenset(classes)
+        plain: dict[str, list[str]] = {}
+        for name in self._classes:
+            plain.setdefault(_plain(name), []).append(name)
+        self._plain = {key: names[0] for key, names in plain.items() if len(names) == 1}
+
+    def find(self, name: str) -> str:
+        """The class's name; the name itself where no class, or more than one, could be meant."""
+        return name if name in self._classes else self._plain.get(_plain(name), name)
+
+
+def entities_of_prediction(prediction: Mapping[str, Any], length: int, names: ClassNames) -> tuple[list[Entity], int]:
+    """(entities, how many were of no use: without numbers, or beyond the text of `length` characters)."""
+    found: list[Entity] = []
+    unusable = 0
+    for name, start, end, confidence in zip_longest(
+        prediction.get("displayNames") or (),
+        prediction.get("textSegmentStartOffsets") or (),
+        prediction.get("textSegmentEndOffsets") or (),
+        prediction.get("confidences") or (),
+    ):
+        try:
+            first, after = int(start), int(end) + 1
+            sure = 1.0 if confidence is None else float(confidence)
+        except (TypeError, ValueError):
+            unusable += 1
+            continue
+        if isinstance(name, str) and 0 <= first < after <= length and 0.0 <= sure <= 1.0:
+            found.append(Entity(first, after, names.find(name), sure))
+        else:
+            unusable += 1
+    return found, unusable
+
+
+class AutomlEntities:
+    """Gives each manifest row the entities that AutoML found in it."""
+
+    def __init__(self, predictions: TextPredictions, classes: Iterable[str]) -> None:
+        self._predictions = predictions
+        self._names = ClassNames(classes)
+        self.unusable = 0
+
+    @classmethod
+    def read(cls, storage: Storage, uri: str, classes: Iterable[str]) -> "AutomlEntities":
+        """Reads a file or a folder of prediction files."""
+        predictions = TextPredictions()
+        predictions.read(storage, uri)
+        return cls(predictions, classes)
+
+    def of(self, row: ManifestRow) -> list[Entity] | None:
+        """The row's entities, perhaps none; None where AutoML has no prediction for it."""
+        prediction = self._predictions.of(row)
+        if prediction is None:
+            return None
+        found, unusable = entities_of_prediction(prediction, len(row.content), self._names)
+        self.unusable += unusable
+        return found
+
+    def notes(self) -> dict[str, str]:
+        """What was read, for the report."""
+        counts = {**self._predictions.counts, "unusable entities": self.unusable}
+        return {"predictions read": ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())}
