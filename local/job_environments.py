@@ -12,17 +12,26 @@ from local.environments import environment_key, resolved_lines
 from local.functions import ROOT
 from local.processes import Process, StartError, log_tail
 from local.state import StateFolder
-from orchestrator.pipelines import CustomJob, Pipeline
+from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob, Pipeline
 
 # What stands in for AutoML: the stand-in trains with the project's own trainer of the same task.
-AUTOML_TRAINER = "train/image_classification"
+CLASSIFIER, DETECTOR = "train/image_classification", "train/bounding_boxes"
 
 
 def requirements_of(pipeline: Pipeline) -> list[Path]:
     """The requirement files of all jobs of a pipeline, each once, in the order in which they are needed."""
-    images = [job.image if isinstance(job, CustomJob) else AUTOML_TRAINER for _, job in pipeline.jobs()]
-    files = [ROOT / "jobs" / image / "requirements.txt" for image in dict.fromkeys(images)]
+    images = [_image(job) for _, job in pipeline.jobs()]
+    files = [ROOT / "jobs" / image / "requirements.txt" for image in dict.fromkeys(images) if image]
     return [file for file in files if file.exists()]  # an image given by its full uri has none here
+
+
+def _image(job: CustomJob | AutoMLImageTraining | BatchPrediction) -> str:
+    """The folder of jobs/ that a job runs; none for a batch prediction, which runs what the training did."""
+    if isinstance(job, CustomJob):
+        return job.image
+    if isinstance(job, AutoMLImageTraining):
+        return DETECTOR if job.objective == "object_detection" else CLASSIFIER
+    return ""
 
 
 def prepare(pipeline: Pipeline, environments_dir: Path, state: StateFolder, console: Console) -> None:

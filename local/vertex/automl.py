@@ -1,4 +1,4 @@
-"""TrainingPipeline: AutoML's requests and file formats, with the project's own image trainer behind them.
+"""TrainingPipeline: AutoML's requests and file formats, with the project's own image trainers behind them.
 
 Its figures are the local trainer's, and say so wherever they stand ("local stand-in"); they are never AutoML's.
 """
@@ -12,7 +12,7 @@ from google.cloud import aiplatform_v1
 from google.protobuf import json_format, struct_pb2
 
 from local.vertex import automl_rules, items, kinds
-from local.vertex.automl_rules import CLASSIFICATION
+from local.vertex.automl_rules import CLASSIFICATION, DETECTION
 from local.vertex.bucket import Buckets
 from local.vertex.datasets import Datasets
 from local.vertex.import_lines import Item
@@ -25,9 +25,19 @@ from local.vertex.rules import DEFAULT_TIMEOUT_S
 from local.vertex.store import Store, Table
 from local.vertex.workshop import Workshop
 
-TRAINER_IMAGE = "train-image-classification"
-TRAINER_MODULE = "train.image_classification.main"
+# What trains and predicts in AutoML's place: a folder of jobs/ for each task.
+TRAINERS = {CLASSIFICATION: "train/image_classification", DETECTION: "train/bounding_boxes"}
 STAND_IN = "local stand-in"
+
+
+def image(objective: str) -> str:
+    """Return the name of the image that trains for an objective."""
+    return TRAINERS[objective].replace("/", "-").replace("_", "-")
+
+
+def module(objective: str) -> str:
+    """Return the package whose `main` trains and whose `predict` predicts for an objective."""
+    return TRAINERS[objective].replace("/", ".")
 
 
 class TrainingPipelines:
@@ -66,16 +76,20 @@ class TrainingPipelines:
         if problem:
             raise JobFailed(INVALID_ARGUMENT, problem)
         objective = resource.training_task_definition
-        if objective != CLASSIFICATION:
-            raise JobFailed(INTERNAL, "The local stand-in has no trainer for object detection: the request was valid.")
         folder, job_id = self._folder(resource), last_part(resource.name)
-        lines = [items.training_line(item, objective, multi_label) for item in placed if item.labels]
+        lines = [
+            items.training_line(item, objective, multi_label)
+            for item in placed
+            if item.labels or objective == DETECTION
+        ]
         self._buckets.write_text(f"{folder}training.jsonl", "\n".join(lines) + "\n")
         words = [
-            "python", "-m", TRAINER_MODULE, f"--training-file={folder}training.jsonl", f"--output-uri={folder}model/",
-            f"--ending-uri={folder}ending/", "--seed=0", f"--multi-label={'true' if multi_label else 'false'}",
+            "python", "-m", f"{module(objective)}.main", f"--training-file={folder}training.jsonl",
+            f"--output-uri={folder}model/", f"--ending-uri={folder}ending/", "--seed=0",
         ]  # fmt: skip
-        return self._workshop.command(self._workshop.own_image(TRAINER_IMAGE), job_id, words, {})
+        if objective == CLASSIFICATION:
+            words.append(f"--multi-label={'true' if multi_label else 'false'}")
+        return self._workshop.command(self._workshop.own_image(image(objective)), job_id, words, {})
 
     def finish(self, resource: Any, process: JobProcess, code: int) -> Outcome:
         """Read the trainer's ending; on success the model exists, with its labels and its way back to the pipeline."""
@@ -98,7 +112,7 @@ class TrainingPipelines:
         given.training_pipeline = resource.name
         given.description = given.description or f"Trained by the {STAND_IN}, not by AutoML."
         try:
-            self._models.add(model_id, given, model_uri=model_uri)
+            self._models.add(model_id, given, model_uri=model_uri, objective=resource.training_task_definition)
         except Refused as refused:
             own = self._models.table.get(self._models.name(model_id)).training_pipeline == resource.name
             if refused.code is not grpc.StatusCode.ALREADY_EXISTS or not own:

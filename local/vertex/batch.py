@@ -8,8 +8,7 @@ from typing import Any
 from google.cloud import aiplatform_v1
 from google.rpc import status_pb2
 
-from local.vertex import automl_rules, kinds
-from local.vertex.automl import TRAINER_IMAGE
+from local.vertex import automl, automl_rules, kinds
 from local.vertex.bucket import Buckets, ObjectFacts
 from local.vertex.kinds import Outcome, proto_codec
 from local.vertex.models import Models
@@ -22,7 +21,6 @@ from local.vertex.settings import SettingsFile
 from local.vertex.store import Store, Table
 from local.vertex.workshop import Workshop
 
-PREDICTOR_MODULE = "train.image_classification.predict"
 DEFAULT_MAX_PREDICTIONS = 10
 DEFAULT_CONFIDENCE_THRESHOLD = 0.0
 LARGEST_PREDICTION_FILE_BYTES = 1_572_864  # 1.5 MB
@@ -70,7 +68,8 @@ class BatchPredictionJobs:
 
     def prepare(self, resource: Any) -> Command:
         """Sort the instances and return the predictor's command. Raises JobFailed when none can be predicted."""
-        model_uri = self._models.notes(resource.model.split("@")[0]).get("model_uri")
+        notes = self._models.notes(resource.model.split("@")[0])
+        model_uri, objective = notes.get("model_uri"), notes.get("objective", automl_rules.CLASSIFICATION)
         if not model_uri:
             raise JobFailed(INTERNAL, "The local stand-in predicts only with models that its own training made.")
         instances = self._instances(resource)
@@ -82,12 +81,12 @@ class BatchPredictionJobs:
         self._buckets.write_text(f"{folder}refused.jsonl", _lines(instances.bad))
         parameters = automl_rules.model_parameters(resource)
         words = [
-            "python", "-m", PREDICTOR_MODULE, f"--model={model_uri}", f"--instances={folder}instances.jsonl",
-            f"--output-uri={folder}output/",
+            "python", "-m", f"{automl.module(objective)}.predict", f"--model={model_uri}",
+            f"--instances={folder}instances.jsonl", f"--output-uri={folder}output/",
             f"--confidence-threshold={parameters.get('confidenceThreshold', DEFAULT_CONFIDENCE_THRESHOLD)}",
             f"--max-predictions={int(parameters.get('maxPredictions', DEFAULT_MAX_PREDICTIONS))}",
         ]  # fmt: skip
-        return self._workshop.command(self._workshop.own_image(TRAINER_IMAGE), job_id, words, {})
+        return self._workshop.command(self._workshop.own_image(automl.image(objective)), job_id, words, {})
 
     def finish(self, resource: Any, process: JobProcess, code: int) -> Outcome:
         """Write predictions and errors where the caller wants them, in Vertex's folder and shards, and count them."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from local.vertex.automl_rules import CLASSIFICATION, ML_USE, ML_USES, NOTHING, filter_label
+from local.vertex.automl_rules import CLASSIFICATION, DETECTION, ML_USE, ML_USES, NOTHING, filter_label
 from local.vertex.import_lines import Item
 from local.vertex.store import Store
 
@@ -117,5 +117,10 @@ def training_line(item: Item, objective: str, multi_label: bool) -> str:
         line["classificationAnnotations"] = [{"displayName": label} for label in item.labels]
     elif objective == CLASSIFICATION:
         line["classificationAnnotation"] = {"displayName": item.labels[0]}
+    elif objective == DETECTION:
+        line["boundingBoxAnnotations"] = [
+            {"displayName": box.label, "xMin": box.x_min, "yMin": box.y_min, "xMax": box.x_max, "yMax": box.y_max}
+            for box in item.boxes
+        ]
     line["dataItemResourceLabels"] = {**item.item_labels, ML_USE: item.ml_use}
     return json.dumps(line)

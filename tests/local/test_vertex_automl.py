@@ -194,19 +194,27 @@ def test_too_few_images_of_a_label_fail_the_training(here: Here) -> None:
     assert "few" in ended.error.message
 
 
-def test_detection_is_accepted_and_fails_for_want_of_a_trainer(here: Here) -> None:
-    box = {"displayName": "a", "xMin": 0.1, "yMin": 0.1, "xMax": 0.9, "yMax": 0.9}
+def test_detection_trains_and_predicts_with_the_detector_and_the_boxes_that_vertex_keeps(here: Here) -> None:
+    box = {"displayName": "a", "xMin": 0.1, "yMin": 0.125, "xMax": 0.9, "yMax": 1.0}
+    tiny = {**box, "xMax": 0.15}
     lines = []
-    for number in range(10):
+    for number in range(11):
         uri = here.bucket.write(f"boxes/{number}.png", png(5000 + number, 64, 64))
-        labels = {ML_USE: "training"}
-        lines.append({"imageGcsUri": uri, "boundingBoxAnnotations": [box], "dataItemResourceLabels": labels})
+        labels = {ML_USE: "training" if number else "validation"}
+        boxes = [] if number == 10 else [box, tiny]
+        lines.append({"imageGcsUri": uri, "boundingBoxAnnotations": boxes, "dataItemResourceLabels": labels})
     dataset_id = here.dataset(lines, BOXES_SCHEMA)
     inputs = {"modelType": "CLOUD_HIGH_ACCURACY_1", "budgetMilliNodeHours": 20000}
     name = here.train(dataset_id, training_task_definition=DETECTION, training_task_inputs=inputs)
     ended = here.world.clients.ended(name)
-    assert ended.state.name == "PIPELINE_STATE_FAILED"
-    assert "no trainer for object detection" in ended.error.message
+    assert ended.state.name == "PIPELINE_STATE_SUCCEEDED", ended.error.message
+    trained = model_file(here, name)
+    assert "multi-label" not in trained["options"] and trained["splits"] == {"training": 10, "validation": 1}
+    assert sorted(trained["boxes"], key=len) == [[], *[[box]] * 10]
+    instances = here.bucket.write_lines("boxes.jsonl", [{"content": lines[0]["imageGcsUri"], "mimeType": "image/png"}])
+    done = here.world.clients.ended(here.predict(ended.model_to_upload.name, instances))
+    (line,) = here.bucket.lines(f"{done.output_info.gcs_output_directory}/predictions_00001.jsonl")
+    assert line["prediction"]["bboxes"] == []
 
 
 def test_a_training_pipeline_can_be_cancelled(here: Here, dataset_id: str) -> None:

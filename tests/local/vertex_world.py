@@ -68,14 +68,16 @@ from train.image_classification.small_storage import read, write
 options = dict(word[2:].partition("=")[::2] for word in sys.argv[1:])
 lines = [json.loads(line) for line in read(options["training-file"]).splitlines()]
 ending = options["ending-uri"] + os.environ["CLOUD_ML_JOB_ID"] + "/"
-annotations = lambda line: line.get("classificationAnnotations") or [line["classificationAnnotation"]]
+one = lambda line: [line["classificationAnnotation"]] if "classificationAnnotation" in line else []
+boxes = lambda line: line.get("boundingBoxAnnotations", [])
+annotations = lambda line: line.get("classificationAnnotations") or boxes(line) or one(line)
 labels = collections.Counter(annotation["displayName"] for line in lines for annotation in annotations(line))
 if "broken" in labels:
     error = {"version": 1, "sentence": "The label broken is broken.", "kind": "bad_data"}
     write(ending + "error.json", json.dumps(error))
     sys.exit(1)
 splits = collections.Counter(line["dataItemResourceLabels"]["aiplatform.googleapis.com/ml_use"] for line in lines)
-model = {"labels": sorted(labels), "options": options, "splits": splits}
+model = {"labels": sorted(labels), "options": options, "splits": splits, "boxes": [boxes(line) for line in lines]}
 write(options["output-uri"] + "model.json", json.dumps(model))
 result = {"version": 1, "outputs": {"model": options["output-uri"]}, "counts": {}, "metrics": {"accuracy": 0.5}}
 if "silent" not in labels:
@@ -120,11 +122,13 @@ def make_jobs(folder: Path) -> Path:
         "train/image_classification/main.py": TRAINER,
         "train/image_classification/predict.py": PREDICTOR,
         "train/image_classification/small_storage.py": STORAGE_BY_HTTP,
+        "train/bounding_boxes/main.py": TRAINER,
+        "train/bounding_boxes/predict.py": PREDICTOR.replace('"confidences"', '"bboxes": [], "confidences"'),
     }
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    for name in ("etl.small_job", "train.image_classification"):
+    for name in ("etl.small_job", "train.image_classification", "train.bounding_boxes"):
         job = folder / name.replace(".", "/")
         entrypoint = f'FROM python:3.11-slim\nENTRYPOINT ["python", "-m", \\\n    "{name}.main"]\n'
         (job / "Dockerfile").write_text(entrypoint)
