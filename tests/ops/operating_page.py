@@ -118,6 +118,8 @@ def page_cloud(folder: Path) -> Iterator[EmbeddedCloud]:
     options = CloudOptions()
     prepare(read_pipelines()[TEXT], options.environments_dir, state, Console())
     with EmbeddedCloud(state, options) as cloud, Address.of(cloud).published(folder):
+        # The quickest training: what is shown here is the commands.
+        cloud.labelbox_control.set_config(MODEL_RUN, {"backbone": "none"})
         yield cloud
 
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from local.address import Address
+from local.cloud import EmbeddedCloud
 from local.functions import ROOT
 from ops.deployment import Deployment
 from ops.errors import Misuse, OpsError
 from ops.target import Target, _coordinator_of
 from tests.functions.world import SETTINGS
 from tests.ops.google_stand_in import google
+from tests.ops.operators import CommandsFor
 
+TEXT = "text_single_classification"
 NAMED = {"project": "my-project", "region": "europe-west4", "deployment": "training"}
 IN_ENVIRONMENT = {"GOOGLE_CLOUD_PROJECT": "env-project", "REGION": "us-east1", "DEPLOYMENT_NAME": "env"}
 
@@ -126,3 +131,25 @@ def test_the_embedded_cloud_is_reached_by_what_up_wrote(deployment: Deployment) 
     assert deployment.is_local and deployment.settings.deployment_name == "local"
     assert deployment.coordinator_url.startswith("http://127.0.0.1:")
     assert list(deployment.services.store.list("nothing/")) == []
+
+
+def test_a_named_deployment_is_reached_through_the_same_clients(
+    cloud: EmbeddedCloud, monkeypatch: pytest.MonkeyPatch, commands_for: CommandsFor
+) -> None:
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
+    names = ("--project", "local-project", "--region", "us-central1", "--deployment", "local")
+    ops = commands_for(None)
+    assert ops(*names, "runs", "--json").code == 0
+    answer = ops(*names, "--coordinator-url", cloud.origin, "train", "no-such-model-run", "--pipeline", TEXT)
+    assert answer.code == 1 and "knows no model run" in answer.err
+
+
+def test_what_up_wrote_goes_with_it_and_another_s_stays(tmp_path: Path) -> None:
+    address = Address("http://c", "http://l", "/state", "/logs", {}, os.getpid())
+    with address.published(tmp_path):
+        assert json.loads((tmp_path / "up.json").read_text())["coordinator_url"] == "http://c"
+    assert list(tmp_path.iterdir()) == []
+    with address.published(tmp_path):
+        later = replace(address, coordinator_url="http://later").write(tmp_path)
+    assert json.loads(later.read_text())["coordinator_url"] == "http://later"
