@@ -138,8 +138,9 @@ def test_one_broken_image_means_that_none_is_pushed_and_the_broken_one_is_named(
 
 def test_the_orchestrator_launches_the_images_that_the_build_pushes(build: Build) -> None:
     assert build.run().returncode == 0
-    accepted: Any = SimpleNamespace(accepted=SimpleNamespace(image_repository=REPOSITORY, image_tag="v2"))
-    launched = {f"push --quiet {image_uri(accepted, folder)}" for folder in IMAGES}
+    accepted = SimpleNamespace(image_repository=REPOSITORY, image_tag="v2")
+    run: Any = SimpleNamespace(accepted=accepted, configured=None)  # nothing is pinned to a digest yet
+    launched = {f"push --quiet {image_uri(run, folder)}" for folder in IMAGES}
     assert len(launched) == len(IMAGES)
     assert launched <= set(build.asked("push"))
 
