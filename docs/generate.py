@@ -26,7 +26,7 @@ def _shown(value: Any) -> str:
     if value is MISSING:
         return "**required**"
     if isinstance(value, tuple):
-        return "`" + ",".join(value) + "`"
+        return "`" + ",".join(value) + "`" if value else "empty"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, float):

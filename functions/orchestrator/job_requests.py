@@ -45,7 +45,7 @@ def output_values(run: Run) -> dict[str, Scalar]:
 def values_for(run: Run, ref: AttemptRef, settings: Settings) -> dict[str, Scalar]:
     """Everything a placeholder may name for this attempt."""
     identity = run.identity(ref)
-    labels = identity.labels(settings.deployment_name)
+    labels = _labels(run, ref, settings)
     parameters = run.configured.parameters if run.configured else {}
     return {
         "run.model_run_id": run.accepted.model_run_id,
@@ -80,8 +80,17 @@ def ending_folder(identity: AttemptIdentity) -> str:
     return identity.folder("endings")
 
 
-def _labels(run: Run, ref: AttemptRef, job: JobSpec, settings: Settings) -> dict[str, str]:
-    return {**run.identity(ref).labels(settings.deployment_name), TIME_LIMIT_LABEL: str(job.timeout_s)}
+def _labels(run: Run, ref: AttemptRef, settings: Settings) -> dict[str, str]:
+    return {**dict(settings.resource_labels), **run.identity(ref).labels(settings.deployment_name)}
+
+
+def _frame(run: Run, ref: AttemptRef, job: JobSpec, settings: Settings) -> dict[str, Any]:
+    """What every kind of request begins with."""
+    labels = {**_labels(run, ref, settings), TIME_LIMIT_LABEL: str(job.timeout_s)}
+    frame: dict[str, Any] = {"display_name": _display_name(run, ref), "labels": labels}
+    if settings.kms_key_name:
+        frame["encryption_spec"] = {"kms_key_name": settings.kms_key_name}
+    return frame
 
 
 def _display_name(run: Run, ref: AttemptRef) -> str:
@@ -103,10 +112,10 @@ def _custom_job(
     if render(job.spot, values) in (True, "true"):
         scheduling["strategy"] = "SPOT"
     return {
-        "display_name": _display_name(run, ref),
-        "labels": _labels(run, ref, job, settings),
+        **_frame(run, ref, job, settings),
         "job_spec": {
             "service_account": settings.job_service_account,
+            **({"network": settings.job_network} if settings.job_network else {}),
             "scheduling": scheduling,
             "worker_pool_specs": [
                 {
@@ -158,7 +167,6 @@ def _training_pipeline(
     run: Run, ref: AttemptRef, job: AutoMLImageTraining, values: Mapping[str, Scalar], settings: Settings
 ) -> dict[str, Any]:
     identity = run.identity(ref)
-    labels = identity.labels(settings.deployment_name)
     inputs: dict[str, Any] = {
         "modelType": render(job.model_type, values),
         "budgetMilliNodeHours": int(render(job.budget_milli_node_hours, values)),
@@ -167,8 +175,7 @@ def _training_pipeline(
     if job.objective != "object_detection":
         inputs["multiLabel"] = job.objective == "multi_label_classification"
     return {
-        "display_name": _display_name(run, ref),
-        "labels": _labels(run, ref, job, settings),
+        **_frame(run, ref, job, settings),
         "model_id": identity.model_id,
         "training_task_definition": _TASK_OF[job.objective],
         "training_task_inputs": inputs,
@@ -181,7 +188,7 @@ def _training_pipeline(
             },
         },
         # Labels are not handed on from the TrainingPipeline to its model.
-        "model_to_upload": {"display_name": _display_name(run, ref), "labels": labels},
+        "model_to_upload": {"display_name": _display_name(run, ref), "labels": _labels(run, ref, settings)},
     }
 
 
@@ -190,8 +197,7 @@ def _batch_prediction(
 ) -> dict[str, Any]:
     identity = run.identity(ref)
     body: dict[str, Any] = {
-        "display_name": _display_name(run, ref),
-        "labels": _labels(run, ref, job, settings),
+        **_frame(run, ref, job, settings),
         "model": str(render(job.model, values)),
         "input_config": {
             "instances_format": "jsonl",

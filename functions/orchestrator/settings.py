@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from itertools import pairwise
@@ -10,9 +11,20 @@ from typing import Any
 
 from orchestrator.errors import BadSettings
 
+_LABEL = re.compile(r"(?!lb_)[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _labels(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = tuple((key.strip(), value.strip()) for key, _, value in (word.partition("=") for word in _words(text)))
+    wrong = [key for key, value in pairs if not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value)]
+    if wrong:
+        raise ValueError(f"labels are key=value of lowercase letters, digits, _ and -, at most 63; wrong: {wrong}")
+    return pairs
 
 
 def _flag(text: str) -> bool:
@@ -53,6 +65,12 @@ class Settings:
     pipelines_dir: str = _setting("Folder of the pipeline files; empty for the shipped one.", default="")
     data_buckets: str = _setting("Buckets of your own whose objects data rows may name, comma separated.", default="")
     allow_private_addresses: bool = _setting("Let jobs fetch from private addresses.", default=False, read=_flag)
+
+    resource_labels: tuple[tuple[str, str], ...] = _setting(
+        "Labels of your own on every Vertex resource, k=v,k=v; for the billing export.", default=(), read=_labels
+    )
+    job_network: str = _setting("Network that jobs are peered with, projects/NUMBER/global/networks/NAME.", default="")
+    kms_key_name: str = _setting("Key that encrypts Vertex resources; empty for Google's own.", default="")
 
     allowed_machines: tuple[str, ...] = _setting(
         "Machine types that a run may ask for.",

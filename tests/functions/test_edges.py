@@ -105,6 +105,8 @@ def test_all_missing_and_unreadable_settings_are_named_at_once() -> None:
     [
         ({"CLAIM_HOLD_S": "90"}, "ACK_DEADLINE_S=90 must be less than CLAIM_HOLD_S=90"),
         ({"CALL_DEADLINE_S": "61"}, "CALL_DEADLINE_S=61 must be less than FUNCTION_TIMEOUT_S=60"),
+        ({"RESOURCE_LABELS": "team=a,Cost Center=b"}, "RESOURCE_LABELS=.*wrong: .'Cost Center'"),
+        ({"RESOURCE_LABELS": "lb_run_key=x"}, "wrong: .'lb_run_key'"),
         ({"LABELBOX_API_KEY_SECRET": ""}, "set LABELBOX_API_KEY or LABELBOX_API_KEY_SECRET"),
         ({"SERVICE_SECRET_SECRET": ""}, "set SERVICE_SECRET or SERVICE_SECRET_SECRET"),
     ],

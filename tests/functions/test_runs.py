@@ -400,6 +400,21 @@ def test_a_config_cannot_spend_beyond_the_deployment_s_limits(model_type: str, c
     assert world.jobs.requests == [] and words in world.labelbox.told[-1][3]
 
 
+def test_a_deployment_s_labels_network_and_key_are_on_every_vertex_resource() -> None:
+    world = World(resource_labels=(("team", "vision"),), job_network="projects/1/global/networks/n", kms_key_name="k")
+    world.start("image_single_classification")
+    names = ("training_file", "manifest", "prediction_instances", "dataset_report", "dataset")
+    world.log_hint(world.end_job(result={"version": 1, "outputs": dict.fromkeys(names, "1")}))
+    world.pump()
+    custom_job, training = world.jobs.requests[0].body, world.jobs.requests[1].body
+    for body in (custom_job, training, training["model_to_upload"]):
+        assert body["labels"]["team"] == "vision" and body["labels"]["lb_attempt"]
+    assert training["encryption_spec"] == custom_job["encryption_spec"] == {"kms_key_name": "k"}
+    assert custom_job["job_spec"]["network"] == "projects/1/global/networks/n"
+    args = custom_job["job_spec"]["worker_pool_specs"][0]["container_spec"]["args"]
+    assert any(arg.startswith("--labels=team=vision,") for arg in args)
+
+
 class Tags:
     """A registry in memory: what each tag names now."""
 
