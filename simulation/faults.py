@@ -155,17 +155,19 @@ class Dice:
 
     def happens(self, fault: Fault) -> bool:
         """Whether a fault that is drawn per event happens now; it is counted."""
-        if fault not in self.enabled or self.random.random() >= CHANCES[fault]:
+        if self.places is not None:
+            if self._meet_forced(Place.POINT, fault.value, "") is None:
+                return False
+        elif fault not in self.enabled or self.random.random() >= CHANCES[fault]:
             return False
         self.happened[fault] += 1
         return True
 
     def calm(self) -> None:
-        """No faults from now on; what has been drawn already still comes."""
+        """No faults by chance from now on; what has been drawn already still comes."""
         self.enabled = frozenset()
         self._fault_rate = 0.0
         self._tables = {place: ([], [], 0.0) for place in Place}
-        self.forced = None
 
 
 def place_name(place: Place, name: str, detail: str) -> str:

@@ -109,6 +109,8 @@ def _of_run(world: World, run: Run) -> Iterator[str]:
     for key, attempt in _attempts(run):
         yield from (f"{run.id} {'/'.join(key)}: {text}" for text in _of_attempt(world, run, attempt))
     yield from (f"{run.id}: {text}" for text in _of_order(run))
+    if not world.dice.happened:
+        yield from (f"{run.id}: {text}" for text in _of_haste(run, world.settings.claim_hold_s))
     if run.finished:
         yield from (f"{run.id}: {text}" for text in _of_outcome(world, run))
 
@@ -176,6 +178,17 @@ def _of_order(run: Run) -> Iterator[str]:
         yield f"{'/'.join(key)} is no job of the accepted pipeline"
     if run.finished and run.finished.outcome == "COMPLETE" and not ready:
         yield "it is COMPLETE, and not all of its jobs ended well"
+
+
+def _of_haste(run: Run, hold_s: float) -> Iterator[str]:
+    """Where nothing went wrong, each job is claimed soon after what it waited for: nothing leans on reconcile."""
+    before = run.accepted_at
+    for stage, job in run.pipeline.jobs():
+        for attempt in run.attempts_of(stage.name, job.name):
+            first = attempt.claims[0].at
+            if (first - before).total_seconds() > hold_s:
+                yield f"{attempt.ref} was claimed {(first - before).total_seconds():.0f} s late, and nothing was wrong"
+            before = run.stamps[attempt.ended.path].created if attempt.ended else first
 
 
 def _of_outcome(world: World, run: Run) -> Iterator[str]:

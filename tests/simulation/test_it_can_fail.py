@@ -1,0 +1,180 @@
+"""The simulation can fail: each rule of the engine is broken on purpose, and the simulation says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from orchestrator import advancing, hints, launching, observing, reconcile, webhook, workflow
+from orchestrator.facts import Accepted, Claimed, Ended, Launched
+from orchestrator.identities import RunId
+from orchestrator.job_requests import job_request
+from orchestrator.ledger import Ledger
+from orchestrator.messages import StageRequested
+from orchestrator.reply import DONE, again
+from orchestrator.run import Run
+from orchestrator.services import Handling
+from orchestrator.vertex import JobReading
+from orchestrator.workflow import Hold, Launch, Observe
+from simulation.schedule import run_schedule
+from simulation.vertex import MemoryVertex
+
+FIRST_SEED = 70_000_000
+MOST_SCHEDULES = 1500
+
+
+def record_before_claim(patch: pytest.MonkeyPatch) -> None:
+    """Create and record first, claim after: what every launcher does that has no claim."""
+
+    def launch(handling: Handling, run: Run, step: Launch) -> None:
+        services, ref = handling.services, step.ref
+        job = services.jobs.create(job_request(run, ref, services.settings))
+        handling.ledger.record(run.id, Launched(ref.stage, ref.job, ref.number, name=job.name))
+        handling.ledger.record(run.id, Claimed(ref.stage, ref.job, ref.number, claim=step.claim))
+
+    patch.setattr(advancing, "launch", launch)
+
+
+def no_settle(patch: pytest.MonkeyPatch) -> None:
+    """Nobody cancels a double: not who launched, not who saw the end, not the sweep."""
+    for room in (launching, observing):
+        patch.setattr(room, "settle", lambda *_: None)
+    patch.setattr(reconcile, "_sweep", lambda *_: None)
+
+
+def publish_before_record(patch: pytest.MonkeyPatch) -> None:
+    """The first event is sent before the run is accepted."""
+
+    accept = Ledger.accept
+
+    def eager(handling: Handling, run_id: RunId, model_type: str, accepted: Accepted) -> bool:
+        stage = handling.services.pipelines[model_type].stages[0]
+        handling.publish_stage(StageRequested(run_id, stage.name), stage.topic)
+        return accept(handling.ledger, run_id, accepted)
+
+    begin = webhook._look_up
+    current: list[Handling] = []
+
+    def look_up(handling: Handling, model_run_id: str) -> Any:
+        found = begin(handling, model_run_id)
+        current[:] = [handling]
+        return found
+
+    patch.setattr(webhook, "_look_up", look_up)
+    patch.setattr(Ledger, "accept", lambda _self, run, accepted: eager(current[0], run, accepted.model_type, accepted))
+    patch.setattr(webhook, "_publish_first", lambda *_: None)
+
+
+def publish_before_ended(patch: pytest.MonkeyPatch) -> None:
+    """The next stage is asked for before the end that makes it possible is recorded, and not after."""
+
+    def ahead(handling: Handling, run: Run, step: Observe) -> bool:
+        names = [stage.name for stage in run.pipeline.stages]
+        following = names[names.index(step.attempt.ref.stage) + 1 :]
+        if following:
+            stage = next(item for item in run.pipeline.stages if item.name == following[0])
+            handling.publish_stage(StageRequested(run.id, stage.name), stage.topic)
+        return observing.observe(handling, run, step)
+
+    patch.setattr(hints, "observe", ahead)
+    patch.setattr(hints, "advance", lambda *_, **__: DONE)
+
+
+def believe_the_hint(patch: pytest.MonkeyPatch) -> None:
+    """A hint of an end is taken for the end."""
+
+    def believe(handling: Handling, run: Run, step: Observe) -> bool:
+        ref = step.attempt.ref
+        ended = Ended(ref.stage, ref.job, ref.number, state="SUCCEEDED", outputs={"out": "x", "model": "x"})
+        handling.ledger.record(run.id, ended)
+        return True
+
+    patch.setattr(hints, "observe", believe)
+
+
+def no_takeover(patch: pytest.MonkeyPatch) -> None:
+    """A claim is its handler's for ever."""
+    real = workflow._step_of_claims
+
+    def step_of_claims(attempt: Any, topic: str, now: Any, settings: Any) -> Any:
+        step = real(attempt, topic, now, settings)
+        if isinstance(step, Launch) and attempt.claims and not attempt.claims[-1].refused:
+            return Hold(now + timedelta(hours=1))
+        return step
+
+    patch.setattr(workflow, "_step_of_claims", step_of_claims)
+
+
+def list_live_jobs_only(patch: pytest.MonkeyPatch) -> None:
+    """A job that has ended already is not found, and so made again."""
+    real = MemoryVertex.find
+
+    def find(self: MemoryVertex, kind: str, attempt_id: str) -> list[JobReading]:
+        return [job for job in real(self, kind, attempt_id) if not job.terminal]
+
+    patch.setattr(MemoryVertex, "find", find)
+
+
+def sweep_what_is_not_recorded(patch: pytest.MonkeyPatch) -> None:
+    """The sweep takes a job whose launch is not recorded yet for a stray."""
+
+    def sweep(handling: Handling, run: Run, jobs: Any) -> None:
+        for job in jobs:
+            attempt = run.attempt_by_id(job.labels["lb_attempt"])
+            launched = attempt.launched if attempt else None
+            if run.finished or launched is None or launched.name != job.name:
+                handling.services.jobs.cancel(job.name)
+
+    patch.setattr(reconcile, "_sweep", sweep)
+
+
+def nack_early_hints_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """A hint that claims an end is refused until the job has ended."""
+    patch.setattr(hints, "_early", lambda *_: again("the job has not ended yet"))
+
+
+def drop_the_marker_early(patch: pytest.MonkeyPatch) -> None:
+    """A finished run is closed, told or not."""
+    patch.setattr(reconcile, "_close", lambda handling, run, now: handling.ledger.unmark_active(run.id))
+
+
+def send_without_checking(patch: pytest.MonkeyPatch) -> None:
+    """A status is sent, and nobody looks whether it is still what Labelbox should show."""
+    patch.setattr(reconcile, "told_last", lambda *_: True)
+
+
+RULES: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
+    (record_before_claim, "was doubled by handlers that were in time"),
+    (no_settle, "still runs"),
+    (publish_before_record, "kept under dead/"),
+    (publish_before_ended, "late, and nothing was wrong"),
+    (believe_the_hint, "`ended` says SUCCEEDED"),
+    (no_takeover, "never ended"),
+    (list_live_jobs_only, "was doubled by handlers that were in time"),
+    (sweep_what_is_not_recorded, "cancelled without a reason"),
+    (nack_early_hints_for_ever, "a hint was refused"),
+    (drop_the_marker_early, "Labelbox shows"),
+    (send_without_checking, "Labelbox shows"),
+]
+
+
+@pytest.mark.parametrize(("break_rule", "words"), RULES, ids=[rule.__name__ for rule, _ in RULES])
+def test_a_broken_rule_is_caught(
+    break_rule: Callable[[pytest.MonkeyPatch], None], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_rule(monkeypatch)
+    seen: set[str] = set()
+    for seed in range(FIRST_SEED, FIRST_SEED + MOST_SCHEDULES):
+        broken = run_schedule(seed).findings.broken
+        seen.update(broken)
+        if any(words in text for text in broken):
+            return
+    pytest.fail(f"not one of {MOST_SCHEDULES} schedules saw that {words!r}; seen: {sorted(seen)[:5]}")
+
+
+def test_the_same_schedules_hold_with_every_rule_kept() -> None:
+    broken = [run_schedule(seed).findings.broken for seed in range(FIRST_SEED, FIRST_SEED + 100)]
+    assert not [text for texts in broken for text in texts]
