@@ -80,11 +80,12 @@ def _record_launched(handling: Handling, run: Run, ref: AttemptRef, job: JobRead
     handling.ledger.record(run.id, Launched(*about, name=job.name, adopted=adopted))
     handling.services.reached("launched")
     logs.info("Adopted a job" if adopted else "Launched a job", run=run.id, attempt=ref, name=job.name)
-    settle(handling, run.id, ref)
+    settle(handling, run.id, ref, job)
 
 
-def settle(handling: Handling, run_id: RunId, ref: AttemptRef) -> None:
-    """Cancel every running job of this attempt but the one that `launched` names.
+def settle(handling: Handling, run_id: RunId, ref: AttemptRef, seen: JobReading | None = None) -> None:
+    """Cancel every running job of this attempt but the one that `launched` names. Lists lag, so the caller names the
+    job that it has `seen` itself.
 
     Safe to repeat: cancelling twice is cancelling. With no `launched` it does nothing and leaves the job to takeover.
     """
@@ -93,7 +94,8 @@ def settle(handling: Handling, run_id: RunId, ref: AttemptRef) -> None:
     if run is None or attempt is None or attempt.launched is None:
         return
     kind = run.pipeline.find(ref.stage, ref.job)[1].kind
-    for job in handling.services.jobs.find(kind, run.identity(ref).id):
+    found = {job.name: job for job in (seen, *handling.services.jobs.find(kind, run.identity(ref).id)) if job}
+    for job in found.values():
         if job.name != attempt.launched.name and not job.terminal:
             logs.warning("Cancelled a double", run=run_id, attempt=ref, name=job.name)
             handling.services.jobs.cancel(job.name)

@@ -40,11 +40,13 @@ def reconcile(handling: Handling, published: datetime) -> Reply:
             handling.check_time()
             jobs = jobs_of.pop(marker.run, [])
             if len(jobs) != 1 or marker.look or _is_late(jobs[0], services.now()):
-                _repair_safely(handling, marker, jobs)
+                _look_safely(handling, marker.run, jobs, marker)
+            elif _is_new(jobs[0], services.now(), services.settings.claim_hold_s):
+                # A frozen handler may have made it for an attempt that has ended: then the run only looks busy.
+                _look_safely(handling, marker.run, jobs)
         for run_id, jobs in jobs_of.items():
             handling.check_time()
-            if run := handling.ledger.load(run_id):
-                _sweep(handling, run, jobs)
+            _look_safely(handling, run_id, jobs)
     except Unavailable as error:
         logs.warning("Reconcile stopped early; the next tick goes on", reason=error.sentence)
     return DONE
@@ -63,12 +65,19 @@ def _is_late(job: JobReading, now: datetime) -> bool:
     return limit.isdigit() and now - job.created > timedelta(seconds=int(limit))
 
 
-def _repair_safely(handling: Handling, marker: Marker, jobs: list[JobReading]) -> None:
-    """One run's trouble must not keep the others from being looked at."""
+def _is_new(job: JobReading, now: datetime, hold_s: float) -> bool:
+    return now - job.created < timedelta(seconds=hold_s)
+
+
+def _look_safely(handling: Handling, run_id: RunId, jobs: list[JobReading], marker: Marker | None = None) -> None:
+    """Repair a marked run, or only sweep its jobs. One run's trouble must not keep the others from being looked at."""
     try:
-        _repair(handling, marker, jobs)
+        if marker:
+            _repair(handling, marker, jobs)
+        elif run := handling.ledger.load(run_id):
+            _sweep(handling, run, jobs)
     except (Unavailable, NewerVersion) as error:
-        logs.warning("Reconcile could not look at a run", run=marker.run, reason=error.sentence)
+        logs.warning("Reconcile could not look at a run", run=run_id, reason=error.sentence)
 
 
 def _repair(handling: Handling, marker: Marker, jobs: list[JobReading]) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from orchestrator.errors import LabelboxUnavailable, LaunchRefused
 from orchestrator.facts import CancelRequested, Claimed, Finished
-from orchestrator.identities import RunId
+from orchestrator.identities import AttemptRef, RunId
+from orchestrator.launching import settle
 from orchestrator.images import ImageMissing
 from orchestrator.ledger import Ledger
 from tests.functions.world import Crash, World
@@ -274,6 +275,32 @@ def test_a_running_double_is_swept_and_the_launched_job_is_not() -> None:
     world.start()
     double = world.jobs.create(world.jobs.requests[0])
     world.tick()
+    assert world.jobs.cancelled == [double.name]
+
+
+def test_a_double_of_an_ended_attempt_does_not_make_its_run_look_busy() -> None:
+    world = World()
+    run_id = world.start()
+    outputs = {"training_file": "gs://b/t", "manifest": "gs://b/m", "dataset_report": "gs://b/d"}
+    world.log_hint(world.end_job(result={"version": 1, "outputs": outputs}))
+    world.pump()
+    world.tick()
+    world.clock.advance(600)
+    double = world.jobs.create(world.jobs.requests[0])  # by a handler that was frozen before it could know
+    world.end_job(list(world.jobs.by_name)[1], result={"version": 1, "outputs": {"model": "gs://b/model/"}})
+    world.tick()
+    assert world.jobs.cancelled == [double.name]
+    world.end_job(double.name, state="CANCELLED")
+    world.tick()
+    assert world.run(run_id).attempts_of("train", "fit")[0].ended
+
+
+def test_who_launched_a_double_cancels_it_although_lists_do_not_show_it_yet() -> None:
+    world = World()
+    run_id = world.start()
+    world.jobs.list_lag_s = 30.0
+    double = world.jobs.create(world.jobs.requests[0])
+    settle(world.services.begin(), run_id, AttemptRef("etl", "export", 1), double)
     assert world.jobs.cancelled == [double.name]
 
 
