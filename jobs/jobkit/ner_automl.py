@@ -9,7 +9,6 @@ from typing import Any
 
 from jobkit.manifest import ManifestRow
 from jobkit.ner_spans import Entity
-from jobkit.storage import Storage
 from jobkit.text_predictions import TextPredictions
 
 
@@ -63,13 +62,6 @@ class AutomlEntities:
         self._names = ClassNames(classes)
         self.unusable = 0
 
-    @classmethod
-    def read(cls, storage: Storage, uri: str, classes: Iterable[str]) -> "AutomlEntities":
-        """Reads a file or a folder of prediction files."""
-        predictions = TextPredictions()
-        predictions.read(storage, uri)
-        return cls(predictions, classes)
-
     def of(self, row: ManifestRow) -> list[Entity] | None:
         """The row's entities, perhaps none; None where AutoML has no prediction for it."""
         prediction = self._predictions.of(row)
@@ -82,4 +74,5 @@ class AutomlEntities:
     def notes(self) -> dict[str, str]:
         """What was read, for the report."""
         counts = {**self._predictions.counts, "unusable entities": self.unusable}
-        return {"predictions read": ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())}
+        read = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
+        return {"model": "AutoML text entity extraction", "predictions read": read}

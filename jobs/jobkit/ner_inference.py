@@ -3,9 +3,10 @@ labelled ones, brings all to Labelbox. Streams: memory holds one row, and what i
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import labelbox
 
@@ -24,11 +25,10 @@ from jobkit.progress import Progress
 from jobkit.sinks import SINKS
 from jobkit.splits import TRAINING
 from jobkit.storage import Storage
+from jobkit.text_predictions import TextPredictions
 
 REQUIRED = ("model-run-id", "manifest", "dataset-report", "output-uri")
 OPTIONAL = {"model": "", "predictions": "", "sink": "auto", "upload-min-confidence": "0.0"}
-
-Finder = Callable[[ManifestRow], Sequence[Entity] | None]
 
 
 def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], labelbox.Client]) -> Result:
@@ -38,30 +38,54 @@ def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], la
     manifest = arguments.text("manifest")
     report: dict[str, Any] = json.loads(storage.read_text(arguments.text("dataset-report")))
     classes = class_entries(report)
-    find, notes = _finder(arguments, storage, [entry.display_name for entry in classes])
-    output = EntityOutput(classes, arguments.text("model-run-id"), _known_names(storage, manifest), minimum)
     folder = arguments.folder("output-uri")
     progress = Progress("Predicting rows", report.get("rows", {}).get("seen"))
-    with storage.line_writer(f"{folder}/predictions.ndjson") as predictions:
-        for row in read_manifest(storage, manifest):
-            for line in output.rows(row, find(row)):
-                predictions.write(json.dumps(line, ensure_ascii=False))
-            progress.step()
+    with _source(arguments, storage, [entry.display_name for entry in classes]) as source:
+        output = EntityOutput(classes, arguments.text("model-run-id"), _known_names(storage, manifest), minimum)
+        with storage.line_writer(f"{folder}/predictions.ndjson") as predictions:
+            for row in read_manifest(storage, manifest):
+                for line in output.rows(row, source.of(row)):
+                    predictions.write(json.dumps(line, ensure_ascii=False))
+                progress.step()
+        notes = source.notes()
     progress.finish()
-    return finish(output, report, notes(), storage, folder, sink, make_client)
+    return finish(output, report, notes, storage, folder, sink, make_client)
 
 
-def _finder(
-    arguments: Arguments, storage: Storage, classes: Sequence[str]
-) -> tuple[Finder, Callable[[], dict[str, str]]]:
-    """(what gives a row its entities: our model, or files that AutoML wrote; what to tell of it in the end)."""
+class Source(Protocol):
+    """What gives a row its entities."""
+
+    def of(self, row: ManifestRow) -> Sequence[Entity] | None:
+        """The row's entities, perhaps none; None where there is no prediction."""
+
+    def notes(self) -> dict[str, str]:
+        """What to tell of it in the report."""
+
+
+class _Model:
+    """Our own model."""
+
+    def __init__(self, model: EntityModel) -> None:
+        self._model = model
+
+    def of(self, row: ManifestRow) -> Sequence[Entity]:
+        return self._model.find(row.content)
+
+    def notes(self) -> dict[str, str]:
+        return {"model": f"crf of {self._model.kind}"}
+
+
+@contextmanager
+def _source(arguments: Arguments, storage: Storage, classes: Sequence[str]) -> Iterator[Source]:
+    """Our model, or the files that AutoML wrote."""
     if bool(arguments.text("model")) == bool(arguments.text("predictions")):
         raise BadConfiguration("Give either --model or --predictions.")
     if arguments.text("model"):
-        model = load_model(storage, arguments.folder("model"))
-        return lambda row: model.find(row.content), lambda: {"model": f"crf of {model.kind}"}
-    found = AutomlEntities.read(storage, arguments.text("predictions"), classes)
-    return found.of, lambda: {"model": "AutoML text entity extraction", **found.notes()}
+        yield _Model(load_model(storage, arguments.folder("model")))
+        return
+    with TextPredictions() as predictions:
+        predictions.read(storage, arguments.text("predictions"))
+        yield AutomlEntities(predictions, classes)
 
 
 def _known_names(storage: Storage, manifest: str) -> KnownNames:
