@@ -55,11 +55,14 @@ class SoftmaxHead:
 class NeighbourHead:
     """One class a picture: what its nearest pictures of the training are, the nearer the more it counts.
 
-    `vectors` have length 1; `targets` are their classes; `count` is [how many neighbours, number of classes].
+    Nearness is measured after (features - center) @ metric, brought to length 1. `vectors` are the training's pictures
+    there, `targets` their classes; `count` is [how many neighbours, number of classes].
     """
 
     kind: ClassVar[str] = "neighbours"
     single: ClassVar[bool] = True
+    center: Weights
+    metric: Weights
     vectors: Weights
     targets: NDArray[np.int64]
     count: NDArray[np.int64]
@@ -67,8 +70,8 @@ class NeighbourHead:
     def confidences(self, features: Features) -> Confidences:
         """(n, classes): each class's share of the neighbours' weight, which is 1 / distance; each row sums to 1."""
         neighbours, classes = min(int(self.count[0]), len(self.vectors)), int(self.count[1])
-        unit = unit_vectors(features)
-        likeness = unit @ self.vectors.T
+        moved = np.matmul(features - self.center, self.metric, dtype=np.float32)
+        likeness = unit_vectors(moved) @ self.vectors.T
         nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :neighbours]
         distance = np.sqrt(
             np.maximum(2.0 - 2.0 * np.take_along_axis(likeness, nearest, axis=1), 0.0).astype(np.float64)
@@ -86,6 +89,8 @@ class NeighbourHead:
             recipe.pooled
             and self.vectors.ndim == 2
             and self.vectors.shape[1] == recipe.size
+            and self.center.shape == (recipe.size,)
+            and self.metric.shape == (recipe.size, recipe.size)
             and self.targets.shape == (len(self.vectors),)
             and self.count.shape == (2,)
             and int(self.count[1]) == classes

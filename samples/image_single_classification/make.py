@@ -18,9 +18,9 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 HERE = Path(__file__).resolve().parent
 MATERIAL = HERE.parent / "material"
-SEED = 20
-SIDE_PX = 192
-JPEG_QUALITY = 72
+SEED = 21
+SIDE_PX = 144
+JPEG_QUALITY = 60
 MODEL_ID = "3f1c2d6e-0b8a-4c57-9a51-6e2f7d90c4b1"
 MODEL_RUN_ID = "b7d4e5a2-91c3-4f08-8d6b-2a7c5e1f3094"
 QUESTION = "fruit"

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jobkit.image_heads import NeighbourHead, unit_vectors
 from jobkit.image_model import ImageClassifier
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.thresholds import ThresholdChooser
 from train.image_classification import regression, spatial
 from train.image_classification.features import FeatureTable
 from train.image_classification.lines import Example
+from train.image_classification.neighbours import neighbour_head
 
 BATCH = 64
 
@@ -69,10 +69,11 @@ def by_regression(lesson: Lesson, _: int) -> Learned:
 
 
 def by_neighbours(lesson: Lesson, neighbours: int) -> Learned:
-    """One class a picture, by the nearest pictures of the training: nothing is fitted, the pictures are the model."""
+    """One class a picture, by the nearest pictures of the training."""
     rows, targets = lesson.single(TRAINING)
-    vectors = unit_vectors(np.asarray(lesson.table.plain[rows]))
-    head = NeighbourHead(vectors, targets, np.array([neighbours, len(lesson.labels)]))
+    head = neighbour_head(
+        lesson.table.plain[rows], lesson.table.mirrored[rows], targets, (neighbours, len(lesson.labels))
+    )
     figures = {"neighbours": float(min(neighbours, len(rows)))}
     judged, judged_targets = lesson.single(VALIDATION)
     if len(judged):
