@@ -84,6 +84,9 @@ def _options(given: argparse.Namespace) -> RunOptions:
     if given.pipeline not in known:
         raise ValueError(f"there is no pipeline {given.pipeline!r}; there are {', '.join(sorted(known))}")
     sample = given.export or sample_export(given.pipeline)
+    if given.command == "up" and not given.export:
+        for name in known:
+            sample_export(name)  # all samples must be there before Labelbox's stand-in reads them
     if not sample.is_file():
         raise ValueError(f"there is no export {sample}; give one with --export")
     return RunOptions(

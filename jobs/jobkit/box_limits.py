@@ -12,9 +12,9 @@ from jobkit.errors import BadData, shorten
 from jobkit.image_limits import MAX_IMAGES, MAX_LABELS, Counts, kept_labels
 from jobkit.splits import SPLITS, TRAINING
 
-VERTEX = "vertex"
+AUTOML = "automl"
 CONTAINER = "container"
-TARGETS = (VERTEX, CONTAINER)
+TRAINERS = (AUTOML, CONTAINER)
 MAX_BOXES = 1_000_000
 MAX_BOXES_PER_IMAGE = 500
 SMALLEST_SHARE = 0.01  # of the picture's side
@@ -42,21 +42,21 @@ def large_enough(edges: Normalised, width: int, height: int) -> bool:
 
 @dataclass(frozen=True)
 class BoxLimits:
-    """What the target of the training asks of single boxes, of classes and of the whole."""
+    """What the trainer asks of single boxes, of classes and of the whole."""
 
-    target: str
+    trainer: str
 
     @property
     def boxes_per_image(self) -> int | None:
-        return MAX_BOXES_PER_IMAGE if self.target == VERTEX else None
+        return MAX_BOXES_PER_IMAGE if self.trainer == AUTOML else None
 
     def learnable(self, edges: Normalised, width: int, height: int) -> bool:
         """Whether the box can be trained on; it is looked for in the evaluation whether or not."""
-        return self.target == CONTAINER or large_enough(edges, width, height)
+        return self.trainer == CONTAINER or large_enough(edges, width, height)
 
     def kept(self, counts: Counts, names: Iterable[str], minimum: int) -> tuple[tuple[str, ...], dict[str, int]]:
         """(classes that can be trained, the others with their number of images)."""
-        if self.target == VERTEX:
+        if self.trainer == AUTOML:
             return kept_labels(counts, names, minimum)
         ordered = list(names)
         kept = tuple(name for name in ordered if counts.get(name, {}).get(TRAINING, 0) >= max(minimum, 1))
@@ -68,18 +68,18 @@ class BoxLimits:
         """Raises BadData, naming the figures, when the training could only fail."""
         figures = describe(counts, [*kept, *left_out])
         hint = f"Images in training/validation/test: {figures}" if figures else "Draw boxes on some rows first."
-        needs = "AutoML needs 10 images with boxes of a class." if self.target == VERTEX else ""
+        needs = "AutoML needs 10 images with boxes of a class." if self.trainer == AUTOML else ""
         if left_out and strict:
             raise BadData(f"These classes have too few images: {', '.join(left_out)}. {needs}", hint)
         if not kept:
             raise BadData(f"No class has enough images with boxes. {needs} {shorten(figures, 120)}", hint)
-        for split in SPLITS if self.target == VERTEX else (TRAINING,):
+        for split in SPLITS if self.trainer == AUTOML else (TRAINING,):
             if not any(counts[name].get(split) for name in kept):
                 raise BadData(
                     f"No image with a box is in the {split} split.",
                     "Assign splits to the model run's rows, or set the parameter make_split.",
                 )
-        if self.target == VERTEX:
+        if self.trainer == AUTOML:
             for count, most, what in (
                 (len(kept), MAX_LABELS, "classes"),
                 (images, MAX_IMAGES, "labelled images"),

@@ -2,7 +2,7 @@
 data set out.
 
     python -m etl.bounding_boxes.main --model-run-id=ID --output-uri=gs://B/data/run/ --ending-uri=gs://B/endings/run/ \
-        --target=vertex --labels=lb_run_key=abc,lb_attempt=etl-prepare-1-0a1b2c3d4e
+        --trainer=automl --labels=lb_run_key=abc,lb_attempt=etl-prepare-1-0a1b2c3d4e
 """
 
 import sys
@@ -16,7 +16,7 @@ from etl.bounding_boxes.drafts import BoxDrafter, Collected, collect
 from etl.bounding_boxes.files import INSTANCES, MANIFEST, TRAINING_FILE, BoxFiles, Written, read_drafts
 from jobkit.arguments import Arguments, parse
 from jobkit.box_labels import POLICIES, RECTANGLE, BoxReader, choose
-from jobkit.box_limits import TARGETS, VERTEX, BoxLimits
+from jobkit.box_limits import AUTOML, TRAINERS, BoxLimits
 from jobkit.classification import comma_list
 from jobkit.dataset_report import MAX_IDS, ClassEntry, DatasetReport
 from jobkit.ending import Ending, Result, run_job
@@ -37,7 +37,7 @@ OPTIONAL = {
     "minimum-examples": "1",
     "strict-classes": "false",
     "make-split": "false",
-    "target": VERTEX,
+    "trainer": AUTOML,
     "labels": "",
 }
 REPORT = "dataset_report.json"
@@ -48,7 +48,7 @@ def prepare(arguments: Arguments, ending: Ending, labelbox_client: labelbox.Clie
     """Does the job's work."""
     folder = arguments.folder("output-uri")
     labels = parse_labels(arguments.text("labels"))
-    limits = BoxLimits(arguments.one_of("target", TARGETS))
+    limits = BoxLimits(arguments.one_of("trainer", TRAINERS))
     report = DatasetReport("boxes", ())
     written = write_dataset(arguments, ending, labelbox_client, storage, report, limits)
     outputs = {
@@ -66,7 +66,7 @@ def prepare(arguments: Arguments, ending: Ending, labelbox_client: labelbox.Clie
         "boxes": written.boxes,
         "boxes_too_small": written.too_small,
     }
-    if limits.target == VERTEX:
+    if limits.trainer == AUTOML:
         uri = outputs["training_file"]
         imported = fill_run_dataset(storage, folder, labels, uri, written.training, BOXES_SCHEMA)
         outputs["dataset"] = imported.dataset_id
@@ -123,7 +123,7 @@ def keep(
     report.classes = tuple(
         ClassEntry(name, wanted[name].feature_schema_id, wanted[name].name, "", RECTANGLE) for name in kept
     )
-    report.notes += advice(counts, kept) if limits.target == VERTEX else []
+    report.notes += advice(counts, kept) if limits.trainer == AUTOML else []
     for name in kept:
         gaps = [split for split in SPLITS if not counts[name].get(split)]
         if gaps:

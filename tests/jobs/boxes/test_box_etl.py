@@ -80,9 +80,9 @@ def test_the_vertex_data_set_holds_the_boxes_once_however_often_the_job_runs(
     assert dataset_client().get_dataset({"name": name}, timeout=10).data_item_count == 24
 
 
-def test_the_container_target_needs_no_vertex(storage: Storage, folder: str, serve: Serve, sample: Sample) -> None:
+def test_training_in_a_container_needs_no_vertex(storage: Storage, folder: str, serve: Serve, sample: Sample) -> None:
     serve(sample.save())
-    code, ended = prepare(storage, folder, "--target=container")
+    code, ended = prepare(storage, folder, "--trainer=container")
     assert code == 0, ended
     assert "dataset" not in ended["outputs"]
 
@@ -165,7 +165,7 @@ def test_bug_file_name_parsing_ids_with_underscores_do_no_harm(
     storage: Storage, folder: str, serve: Serve, sample: Sample
 ) -> None:
     serve(sample.save())
-    code, ended = prepare(storage, folder, "--target=container")
+    code, ended = prepare(storage, folder, "--trainer=container")
     rows = manifest(storage, ended)
     assert code == 0 and "scene_3_160_120" in rows and rows["scene_3_160_120"].details["width"] == 160
 
@@ -271,5 +271,5 @@ def test_too_few_images_are_told_with_the_figures_before_anything_is_paid_for(
     code, ended = prepare(storage, folder)
     assert code == 1 and ended["kind"] == "bad_data"
     assert "AutoML needs 10 images with boxes of a class" in ended["sentence"] and "car" in ended["sentence"]
-    code, _ = prepare(storage, f"{folder}-own", "--target=container")
+    code, _ = prepare(storage, f"{folder}-own", "--trainer=container")
     assert code == 0

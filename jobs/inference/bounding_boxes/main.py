@@ -1,0 +1,91 @@
+"""Inference job for detectors: reads a batch prediction's shards, evaluates, reports, and brings boxes to Labelbox.
+
+    python -m inference.bounding_boxes.main --model-run-id=ID --manifest=gs://B/data/run/manifest.jsonl \
+        --predictions=gs://B/batch/run/prediction-m-2026-11-23T16:00:00.000Z/ \
+        --dataset-report=gs://B/data/run/dataset_report.json --output-uri=gs://B/data/out/ --ending-uri=gs://B/endings/run/
+"""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import labelbox
+
+from jobkit.arguments import Arguments, parse
+from jobkit.box_output import BoxOutput, finish
+from jobkit.box_predictions import BoxPredictions
+from jobkit.dataset_report import class_entries
+from jobkit.ending import Result, run_job
+from jobkit.labelbox import client
+from jobkit.manifest import read_manifest
+from jobkit.progress import Progress, say
+from jobkit.sinks import SINKS
+from jobkit.storage import Storage
+
+REQUIRED = ("model-run-id", "manifest", "predictions", "dataset-report", "output-uri")
+OPTIONAL = {"sink": "auto", "upload-min-confidence": "0.0"}
+
+
+def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], labelbox.Client]) -> Result:
+    """Does the job's work. Rows without a prediction, all of them even, are counted and reported, never fatal."""
+    sink = arguments.one_of("sink", SINKS)
+    minimum = arguments.share("upload-min-confidence")
+    report: dict[str, Any] = json.loads(storage.read_text(arguments.text("dataset-report")))
+    output = BoxOutput(class_entries(report), arguments.text("model-run-id"), minimum)
+    folder = arguments.folder("output-uri")
+    with BoxPredictions() as predictions:
+        predictions.read(storage, arguments.text("predictions"))
+        write_rows(storage, arguments.text("manifest"), f"{folder}/predictions.ndjson", predictions, output)
+        figures, malformed = predictions.figures, predictions.malformed
+        notes = told(predictions, output.counts["rows_without_prediction"])
+    say("All rows are matched", rows=output.counts["rows"], errors=figures.errors)
+    result = finish(output, report, notes, storage, folder, sink, make_client)
+    counts = {
+        **result.counts,
+        "image_errors": figures.errors,
+        "unreadable_lines": figures.unreadable_lines,
+        "malformed_boxes": malformed,
+    }
+    missing, rows = output.counts["rows_without_prediction"], output.counts["rows"]
+    shown = {"rows_without_prediction": f"{missing} of {rows}"} if missing else {}
+    return Result(result.outputs, counts, result.metrics, {**result.metadata, **shown})
+
+
+def write_rows(storage: Storage, manifest: str, target: str, predictions: BoxPredictions, output: BoxOutput) -> None:
+    """Writes Labelbox's rows of every row of the manifest; a picture is known by its uri, its size by the manifest."""
+    progress = Progress("Rows matched with predictions")
+    with storage.line_writer(target) as writer:
+        for row in read_manifest(storage, manifest):
+            details = row.details or {}
+            predicted = predictions.boxes(row.content, details.get("width", 1), details.get("height", 1))
+            for line in output.rows(row, predicted):
+                writer.write(json.dumps(line, ensure_ascii=False))
+            progress.step()
+    progress.finish()
+
+
+def told(predictions: BoxPredictions, missing: int) -> dict[str, str]:
+    """What the batch prediction left behind, for the report."""
+    figures = predictions.figures
+    lines = {"prediction files": f"{figures.prediction_files} with {figures.predictions} images"}
+    if missing:
+        lines["rows without prediction"] = str(missing)
+    if figures.errors:
+        reasons = "; ".join(f"{text} ({count})" for text, count in figures.reasons.most_common(5))
+        lines["images that failed"] = f"{figures.errors}: {reasons}"
+    if figures.unreadable_lines:
+        lines["unreadable prediction lines"] = str(figures.unreadable_lines)
+    if predictions.malformed:
+        lines["malformed boxes"] = str(predictions.malformed)
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the job; the exit code is 0 only when its result is written."""
+    arguments = parse(__doc__ or "", REQUIRED, OPTIONAL, argv)
+    return run_job(arguments.text("ending-uri"), lambda _: conclude(arguments, Storage(), client))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
