@@ -18,7 +18,7 @@ from jobkit.manifest import ManifestRow
 from jobkit.ontology import CHECKLIST
 from jobkit.report import MAX_EXAMPLES, MAX_TEXT, classification_page
 from jobkit.run_notes import told_of
-from jobkit.sinks import bring
+from jobkit.sinks import SinkChoice, bring
 from jobkit.splits import TEST
 from jobkit.storage import Storage
 
@@ -104,7 +104,7 @@ def finish(
     notes: Mapping[str, str],
     storage: Storage,
     folder: str,
-    sink: str,
+    sink: str | SinkChoice,
     make_client: Callable[[], labelbox.Client],
 ) -> Result:
     """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.

@@ -110,6 +110,17 @@ def _counts(true: bool, confidence: float | None) -> dict[str, list[int]]:
     return counts
 
 
+def without_confidence(row: Row) -> Row:
+    """The prediction as a pre-label: Labelbox ignores confidences there (and the SDK warns of each)."""
+    kept = {key: value for key, value in row.items() if key != "confidence"}
+    answer = kept.get("answer")
+    if isinstance(answer, list):
+        kept["answer"] = [without_confidence(one) for one in answer]
+    elif isinstance(answer, dict):
+        kept["answer"] = without_confidence(answer)
+    return kept
+
+
 def at_least(answers: Mapping[str, float], minimum: float) -> dict[str, float]:
     """The answers worth uploading."""
     return {name: confidence for name, confidence in answers.items() if confidence >= minimum}

@@ -22,18 +22,18 @@ from jobkit.ner_model import DESCRIPTION_FILE, WEIGHTS_FILE, EntityModel
 from jobkit.ner_output import EntityOutput, finish
 from jobkit.ner_spans import Entity
 from jobkit.progress import Progress
-from jobkit.sinks import SINKS
+from jobkit.sinks import chosen_sink
 from jobkit.splits import TRAINING
 from jobkit.storage import Storage
 from jobkit.text_predictions import TextPredictions
 
 REQUIRED = ("model-run-id", "manifest", "dataset-report", "output-uri")
-OPTIONAL = {"model": "", "predictions": "", "sink": "auto", "upload-min-confidence": "0.0"}
+OPTIONAL = {"model": "", "predictions": "", "sink": "auto", "project": "", "upload-min-confidence": "0.0"}
 
 
 def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], labelbox.Client]) -> Result:
     """Does the job's work."""
-    sink = arguments.one_of("sink", SINKS)
+    sink = chosen_sink(arguments)
     minimum = arguments.share("upload-min-confidence")
     manifest = arguments.text("manifest")
     report: dict[str, Any] = json.loads(storage.read_text(arguments.text("dataset-report")))

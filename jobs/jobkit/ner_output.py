@@ -18,7 +18,7 @@ from jobkit.ner_evaluation import EntityEvaluation, Match
 from jobkit.ner_report import MAX_EXAMPLES, Example, entity_page
 from jobkit.ner_spans import Entity, Units, location_of
 from jobkit.run_notes import told_of
-from jobkit.sinks import bring
+from jobkit.sinks import SinkChoice, bring
 from jobkit.splits import TEST
 from jobkit.storage import Storage
 
@@ -133,7 +133,7 @@ def finish(
     notes: Mapping[str, str],
     storage: Storage,
     folder: str,
-    sink: str,
+    sink: str | SinkChoice,
     make_client: Callable[[], labelbox.Client],
 ) -> Result:
     """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.

@@ -10,23 +10,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any
 
 import labelbox
 import requests
-from labelbox.schema.annotation_import import MEAPredictionImport
+from labelbox.schema.annotation_import import MALPredictionImport, MEAPredictionImport
 from lbox.exceptions import ResourceNotFoundError  # type: ignore[import-untyped]
 
-from jobkit.errors import JobError, shorten
+from jobkit.arguments import Arguments
+from jobkit.errors import BadConfiguration, JobError, shorten
 from jobkit.labelbox import patiently
-from jobkit.labelbox_rows import Row
+from jobkit.labelbox_rows import Row, without_confidence
 from jobkit.progress import Progress, say
 
 AUTO = "auto"
 METADATA = "metadata"
+PROJECT = "project"
 SINKS = (AUTO, METADATA)
+SINKS_WITH_PROJECT = (*SINKS, PROJECT)
 
 ACCEPTED = "accepted"  # every row
 PARTLY = "partly"  # some rows were refused one by one
@@ -51,14 +54,15 @@ class SinkOutcome:
     sent: int = 0
     refused: int = 0
     reasons: tuple[str, ...] = ()
+    place: str = ""
 
     @property
     def sentence(self) -> str:
         """One sentence for Labelbox's metadata and the report."""
         why = f" ({'; '.join(self.reasons)})" if self.reasons else ""
         sentences = {
-            ACCEPTED: f"Labelbox took all {self.sent} rows",
-            PARTLY: f"Labelbox took {self.sent} rows and refused {self.refused}{why}",
+            ACCEPTED: f"Labelbox took all {self.sent} rows{self.place}",
+            PARTLY: f"Labelbox took {self.sent} rows{self.place} and refused {self.refused}{why}",
             REFUSED: "Labelbox accepts no predictions on model runs; they are kept in the bucket",
             FAILED: f"The upload to Labelbox did not end well after {self.sent} rows{why}; all are kept in the bucket",
             NOT_ASKED: "Nothing was uploaded; predictions are kept in the bucket",
@@ -66,8 +70,29 @@ class SinkOutcome:
         return shorten(sentences[self.state])
 
 
+@dataclass(frozen=True)
+class SinkChoice:
+    """Where a run's predictions go; `project` is the id of the project that takes them as pre-labels."""
+
+    kind: str
+    project: str = ""
+
+
+def chosen_sink(arguments: Arguments) -> SinkChoice:
+    """What --sink and --project say; BadConfiguration where they do not fit together."""
+    kind, project = arguments.one_of("sink", SINKS_WITH_PROJECT), arguments.text("project").strip()
+    if (kind == PROJECT) != bool(project):
+        raise BadConfiguration(
+            "The sink 'project' needs the id of a project, and a project needs the sink 'project'.",
+            "Set both parameters, sink and project, or none of them.",
+        )
+    return SinkChoice(kind, project)
+
+
 class ModelRunSink:
     """Uploads rows to a model run in chunks of a fixed name, so that a repeated upload finds what it already sent."""
+
+    place = ""  # said behind the number of rows
 
     def __init__(
         self,
@@ -93,9 +118,8 @@ class ModelRunSink:
         reasons: Counter[str] = Counter()
         progress = Progress("Uploading predictions")
         try:
-            run = patiently(lambda: self._client.get_model_run(self._model_run_id), PATIENCE_S)
-            for number, chunk in enumerate(_chunks(rows, self._chunk_rows)):
-                bad = self._send_chunk(run, f"{self._name}-{number:05d}", chunk)
+            for number, chunk in enumerate(_chunks(self._wanted(rows), self._chunk_rows)):
+                bad = self._send_chunk(f"{self._name}-{number:05d}", chunk)
                 refused += bad.total()
                 sent += len(chunk) - bad.total()
                 reasons += bad
@@ -109,9 +133,21 @@ class ModelRunSink:
             return SinkOutcome(FAILED, sent, refused, (sentence, *_most_frequent(reasons)))
         if not sent and not refused:
             return SinkOutcome(NOT_ASKED)
-        return SinkOutcome(PARTLY if refused else ACCEPTED, sent, refused, _most_frequent(reasons))
+        return SinkOutcome(PARTLY if refused else ACCEPTED, sent, refused, _most_frequent(reasons), self.place)
 
-    def _send_chunk(self, run: labelbox.ModelRun, name: str, chunk: list[Row]) -> Counter[str]:
+    def _wanted(self, rows: Iterable[Row]) -> Iterable[Row]:
+        """The rows that this sink takes, in its form."""
+        return rows
+
+    @cached_property
+    def _run(self) -> labelbox.ModelRun:
+        return patiently(lambda: self._client.get_model_run(self._model_run_id), PATIENCE_S)
+
+    def _create(self, name: str, chunk: list[Row]) -> dict[str, Any]:
+        """Makes an import; its state."""
+        return _state_of(self._run.add_predictions(name=name, predictions=chunk))
+
+    def _send_chunk(self, name: str, chunk: list[Row]) -> Counter[str]:
         """Sends one chunk and waits for it; the reasons of the rows that were refused.
 
         Safe to repeat because an import of this name is looked for first. Always the SDK's list form: its path form
@@ -120,17 +156,21 @@ class ModelRunSink:
 
         def create_or_adopt() -> dict[str, Any]:
             found = self._find(name)
-            return _state_of(run.add_predictions(name=name, predictions=chunk)) if found is None else found
+            return self._create(name, chunk) if found is None else found
 
         return self._row_errors(self._wait(name, patiently(create_or_adopt, PATIENCE_S)))
 
     def _find(self, name: str) -> dict[str, Any] | None:
         """The import's state by its name; None where Labelbox has none (it says so by null or by an error)."""
-        found: dict[str, Any] | None
         try:
-            found = MEAPredictionImport.from_name(self._client, self._model_run_id, name, as_json=True)
+            return self._look(name)
         except ResourceNotFoundError:
-            found = None
+            return None
+
+    def _look(self, name: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = MEAPredictionImport.from_name(
+            self._client, self._model_run_id, name, as_json=True
+        )
         return found
 
     def _wait(self, name: str, state: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +208,27 @@ class ModelRunSink:
         return reasons
 
 
-def _state_of(created: MEAPredictionImport) -> dict[str, Any]:
+class ProjectSink(ModelRunSink):
+    """Uploads predictions to a project as pre-labels, for people to start from. A project takes neither metrics nor
+    confidences, and only the data rows that are in it: the others are refused one by one, with Labelbox's reason."""
+
+    def __init__(self, client: labelbox.Client, project: str, name: str, **more: Any) -> None:
+        super().__init__(client, "", name, **more)
+        self._project = project
+        self.place = f" as pre-labels of project {project}"
+
+    def _wanted(self, rows: Iterable[Row]) -> Iterable[Row]:
+        return (without_confidence(row) for row in rows if "metricName" not in row)
+
+    def _create(self, name: str, chunk: list[Row]) -> dict[str, Any]:
+        return _state_of(MALPredictionImport.create_from_objects(self._client, self._project, name, chunk))
+
+    def _look(self, name: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = MALPredictionImport.from_name(self._client, self._project, name, as_json=True)
+        return found
+
+
+def _state_of(created: MEAPredictionImport | MALPredictionImport) -> dict[str, Any]:
     return {"state": created.state.value, "statusFileUrl": created.status_file_url}
 
 
@@ -189,13 +249,21 @@ def _chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
 
 
 def bring(
-    sink: str, rows: Iterable[Row], model_run_id: str, name: str, make_client: Callable[[], labelbox.Client]
+    sink: str | SinkChoice,
+    rows: Iterable[Row],
+    model_run_id: str,
+    name: str,
+    make_client: Callable[[], labelbox.Client],
 ) -> SinkOutcome:
-    """Brings the rows to Labelbox as `sink` says: `auto` tries the model run, `metadata` sends no row."""
-    if sink == METADATA:
+    """Brings the rows to Labelbox as `sink` says: `auto` tries the model run, `project` makes pre-labels, `metadata`
+    sends no row."""
+    choice = sink if isinstance(sink, SinkChoice) else SinkChoice(sink)
+    if choice.kind == METADATA:
         return SinkOutcome(NOT_ASKED)
     try:
         client = make_client()
     except JobError as error:
         return SinkOutcome(FAILED, reasons=(error.sentence,))
+    if choice.kind == PROJECT:
+        return ProjectSink(client, choice.project, name).send(rows)
     return ModelRunSink(client, model_run_id, name).send(rows)

@@ -19,18 +19,18 @@ from jobkit.ending import Result
 from jobkit.evaluation import THRESHOLDS
 from jobkit.manifest import ManifestRow, read_manifest
 from jobkit.progress import Progress
-from jobkit.sinks import SINKS
+from jobkit.sinks import chosen_sink
 from jobkit.storage import Storage
 from jobkit.text_model import DESCRIPTION_FILE, WEIGHTS_FILE, TextModel
 
 REQUIRED = ("model-run-id", "manifest", "model", "dataset-report", "output-uri")
-OPTIONAL = {"sink": "auto", "upload-min-confidence": "0.0"}
+OPTIONAL = {"sink": "auto", "project": "", "upload-min-confidence": "0.0"}
 BATCH = 512
 
 
 def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], labelbox.Client]) -> Result:
     """Does the job's work."""
-    sink = arguments.one_of("sink", SINKS)
+    sink = chosen_sink(arguments)
     minimum = arguments.share("upload-min-confidence")
     report: dict[str, Any] = json.loads(storage.read_text(arguments.text("dataset-report")))
     model = _load(storage, arguments.folder("model"))

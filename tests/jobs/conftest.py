@@ -45,8 +45,11 @@ class LabelboxStandIn:
     def set(self, **switches: object) -> None:
         self._call("/_control/settings", switches)
 
+    def state(self) -> dict[str, Any]:
+        return self._call("/_control/state")
+
     def run_state(self, model_run_id: str) -> dict[str, Any]:
-        return self._call("/_control/state")["model_runs"][model_run_id]
+        return self.state()["model_runs"][model_run_id]
 
     def _call(self, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -63,7 +66,7 @@ def start_labelbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """start_labelbox(sample_or_export_path): a server with these rows; the SDK finds it by the environment."""
     processes: list[Process] = []
 
-    def start(path: Path) -> LabelboxStandIn:
+    def start(path: Path, *more: str) -> LabelboxStandIn:
         port, number = free_port(), len(processes)
         state = tmp_path / f"labelbox-{number}"
         state.mkdir()
@@ -72,7 +75,7 @@ def start_labelbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         argv = [sys.executable, "-m", "local.labelbox", "--port", port, "--state-dir", state, "--ready-file", ready]
         process = Process(
             f"labelbox-{number}",
-            [*(str(part) for part in argv), kind, path, "--api-key", "test-key"],
+            [*(str(part) for part in argv), kind, path, "--api-key", "test-key", *more],
             {"PYTHONPATH": str(REPOSITORY)},
             state / "log",
             state,

@@ -7,9 +7,23 @@ from typing import Any
 
 import pytest
 
+from jobkit.arguments import Arguments
+from jobkit.errors import BadConfiguration
 from jobkit.labelbox import client
-from jobkit.labelbox_rows import classification_metric_rows, radio_row
-from jobkit.sinks import ACCEPTED, FAILED, NOT_ASKED, PARTLY, REFUSED, ModelRunSink, SinkOutcome, bring
+from jobkit.labelbox_rows import classification_metric_rows, radio_row, without_confidence
+from jobkit.sinks import (
+    ACCEPTED,
+    FAILED,
+    NOT_ASKED,
+    PARTLY,
+    REFUSED,
+    ModelRunSink,
+    ProjectSink,
+    SinkChoice,
+    SinkOutcome,
+    bring,
+    chosen_sink,
+)
 from tests.jobs import exports
 from tests.jobs.conftest import LabelboxStandIn, StartLabelbox
 
@@ -101,3 +115,45 @@ def test_labelbox_down_or_a_refused_key_fails_the_upload_and_not_the_job(
 def test_the_metadata_sink_sends_no_row(labelbox: LabelboxStandIn) -> None:
     assert bring("metadata", [prediction("row1")], exports.RUN_ID, "attempt", client).state == NOT_ASKED
     assert labelbox.run_state(exports.RUN_ID)["imports"] == []
+
+
+PROJECT = "project-1"
+
+
+@pytest.fixture
+def labelbox_with_project(start_labelbox: StartLabelbox, tmp_path: Path) -> LabelboxStandIn:
+    rows = [exports.row(f"row{n}", "text") for n in range(5)]
+    return start_labelbox(exports.sample(tmp_path / "sample", rows, [QUESTION]), "--project", PROJECT)
+
+
+def test_a_named_project_takes_predictions_as_pre_labels_once_and_no_metrics(
+    labelbox_with_project: LabelboxStandIn,
+) -> None:
+    metrics = classification_metric_rows("row1", ("a",), {"a": 0.8}, {})[0]
+    rows = [prediction("row1"), prediction("row2", "b"), prediction("not-in-the-project"), *metrics]
+    for _ in range(2):  # a repeated upload of the same name finds the import of the first
+        outcome = bring(SinkChoice("project", PROJECT), rows, exports.RUN_ID, "attempt", client)
+        assert (outcome.state, outcome.sent, outcome.refused) == (PARTLY, 2, 1)
+    assert "as pre-labels of project project-1" in outcome.sentence
+    (made,) = labelbox_with_project.state()["projects"][PROJECT]["imports"]
+    assert made["name"] == "attempt-00000"
+    assert labelbox_with_project.run_state(exports.RUN_ID)["predictions"] == 0
+
+
+def test_a_project_that_labelbox_does_not_know_fails_the_upload_and_not_the_job(labelbox: LabelboxStandIn) -> None:
+    outcome = ProjectSink(client(), "no-such-project", "attempt").send([prediction("row1")])
+    assert outcome.state == FAILED
+    assert "kept in the bucket" in outcome.sentence
+
+
+def test_a_pre_label_carries_no_confidence_at_any_depth() -> None:
+    row = {"schemaId": "q", "confidence": 0.1, "answer": [{"schemaId": "a", "confidence": 0.2}]}
+    assert without_confidence(row) == {"schemaId": "q", "answer": [{"schemaId": "a"}]}
+    assert without_confidence({"answer": {"schemaId": "a", "confidence": 1}}) == {"answer": {"schemaId": "a"}}
+
+
+@pytest.mark.parametrize(("sink_word", "project"), [("project", ""), ("project", "  "), ("auto", "p"), ("other", "")])
+def test_sink_and_project_must_fit_together(sink_word: str, project: str) -> None:
+    with pytest.raises(BadConfiguration):
+        chosen_sink(Arguments({"sink": sink_word, "project": project}))
+    assert chosen_sink(Arguments({"sink": "project", "project": " p "})) == SinkChoice("project", "p")
