@@ -39,6 +39,7 @@ class CloudOptions:
 
     export: an own Labelbox export in the place of the samples. duplicate: every message is pushed twice.
     labelbox: switches of the Labelbox stand-in. google_pubsub: Google's own emulator in the small one's place.
+    jobs_dir: the folder of the job images. settings: settings of the functions, over the usual ones.
     """
 
     export: Path | None = None
@@ -48,6 +49,8 @@ class CloudOptions:
     reconcile_period_s: float = 3.0
     environments_dir: Path = ROOT / ".local" / "envs"
     samples_dir: Path = ROOT / "samples"
+    jobs_dir: Path = ROOT / "jobs"
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 class EmbeddedCloud:
@@ -68,7 +71,7 @@ class EmbeddedCloud:
         self.secret_manager = StandIn("secret_manager", state, self._secret_flags(), {})
         self.vertex_control_port = free_port()
         self.vertex = StandIn("vertex", state, self._vertex_flags(), self._emulator_hosts())
-        self.artifact_registry = StandIn("artifact_registry", state, ("--jobs-dir", ROOT / "jobs"), {})
+        self.artifact_registry = StandIn("artifact_registry", state, ("--jobs-dir", self.options.jobs_dir), {})
         endpoints = Endpoints(
             self.storage.host,
             self.pubsub.host,
@@ -77,7 +80,8 @@ class EmbeddedCloud:
             f"{self.labelbox.url}/graphql",
             self.artifact_registry.url,
         )
-        self.environment = function_environment(endpoints, self.options.reconcile_period_s)
+        usual = function_environment(endpoints, self.options.reconcile_period_s)
+        self.environment = {**usual, **self.options.settings}
         self.functions = {name: FunctionProcess(name, self.environment, state.path) for name in deployment.FUNCTIONS}
         self._topics: Topics | None = None
         self._clock: Clock | None = None
@@ -103,7 +107,7 @@ class EmbeddedCloud:
         return [
             *("--control-port", str(self.vertex_control_port)),
             *("--project", deployment.PROJECT, "--region", deployment.REGION),
-            *("--jobs-dir", ROOT / "jobs", "--envs-dir", self.options.environments_dir),
+            *("--jobs-dir", self.options.jobs_dir, "--envs-dir", self.options.environments_dir),
             *("--job-events-topic", deployment.topic_path("job-state")),
             *(word for pair in self._emulator_hosts().items() for word in ("--job-env", "=".join(pair))),
         ]
