@@ -9,6 +9,7 @@ from simulation.threads import Died, Threads
 from simulation.timeline import Timeline
 
 CALL_DEADLINE_S = 20.0
+_REQUEST_S = 30.0
 _EVENTS = frozenset({Fault.TICK, Fault.REPOST, Fault.CANCEL, Fault.DEPLOY})
 _OF_EFFECTS = frozenset({Fault.REFUSED, Fault.ANSWER_LOST, Fault.OWN_412})
 
@@ -66,7 +67,9 @@ class Gate:
         assert thread is not None
         random = self._dice.random
         if event == PAUSE:
-            self._threads.pause(random.random() * random.choice((0.05, 2.0, 20.0)))
+            # Ordinary waiting: long enough for any order of two handlers, and within the time of a request.
+            left_s = max(0.5, _REQUEST_S - (self._timeline.now_s - thread.began_s))
+            self._threads.pause(min(left_s, random.random() * random.choice((0.05, 2.0, 20.0))))
             return None
         assert isinstance(event, Fault)
         if event is not Fault.OWN_412:

@@ -10,8 +10,8 @@ import pytest
 from orchestrator.errors import LabelboxUnavailable, LaunchRefused
 from orchestrator.facts import CancelRequested, Claimed, Finished
 from orchestrator.identities import AttemptRef, RunId
-from orchestrator.launching import settle
 from orchestrator.images import ImageMissing
+from orchestrator.launching import settle
 from orchestrator.ledger import Ledger
 from tests.functions.world import Crash, World
 
