@@ -9,7 +9,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up runs show watch cancel retry doctor test check format clean
+.PHONY: help run up runs show watch cancel retry doctor test simulate check format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ doctor: $(VENV)/ops.stamp ## Check a deployment; docs/operating.md has the other
 
 test: $(VENV)/dev.stamp ## All tests, the runs from end to end among them (ARGS="tests/functions -k ...")
 	$(PY) -m pytest $(ARGS)
+
+simulate: $(VENV)/dev.stamp ## The engine under every fault: make simulate SCHEDULES=100000 SEED=1
+	@PYTHONPATH=functions:. $(PY) -m simulation --schedules $(or $(SCHEDULES),10000) --seed $(or $(SEED),1) $(ARGS)
 
 check: $(VENV)/dev.stamp ## Lint, format and types
 	$(VENV)/bin/ruff check .
