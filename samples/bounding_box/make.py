@@ -1,9 +1,10 @@
 """Makes this sample: scenes with one to five fruits and their exact boxes, and the Labelbox export that describes them.
 
-    python samples/bounding_box/make.py [output folder] [--held-out]
+    python samples/bounding_box/make.py [output folder] [--shared]
 
 Everything is drawn from one seed out of samples/material (public domain), in a few seconds, so the scenes are not kept
-in the repository. With --held-out one drawing of each fruit is shown in the test split only.
+in the repository. Of each fruit one drawing is shown in the test split only, so that the figures speak of drawings that
+training never saw; with --shared all splits show all drawings.
 """
 
 import io
@@ -224,5 +225,5 @@ def main(folder: Path, held_out: bool) -> None:
 
 
 if __name__ == "__main__":
-    words = [word for word in sys.argv[1:] if word != "--held-out"]
-    main(Path(words[0]) if words else HERE, "--held-out" in sys.argv[1:])
+    words = [word for word in sys.argv[1:] if word != "--shared"]
+    main(Path(words[0]) if words else HERE, "--shared" not in sys.argv[1:])
