@@ -22,6 +22,7 @@ from simulation.faults import Dice, Fault
 from simulation.gate import Gate
 from simulation.labelbox import MemoryLabelbox
 from simulation.pubsub import JOB_STATE, TICK, MemoryPubSub
+from simulation.registry import MemoryRegistry
 from simulation.threads import Threads
 from simulation.timeline import Timeline
 from simulation.vertex import MemoryVertex, SimulatedJob
@@ -82,6 +83,7 @@ class World:
             publisher=self.pubsub,
             jobs=self.vertex,
             labelbox=self.labelbox,
+            images=MemoryRegistry(self.gate, lambda: self.deploys),
             signing_secret=FixedSecret(self.settings.service_secret),
             now=self.timeline.now,
             sleep=self.threads.pause,
