@@ -28,9 +28,11 @@ MAX_REDIRECTS = 5
 TRIES = 3
 WORKERS = 16
 MAX_RETRY_AFTER_S = 20.0
+ACCESS_DENIED = "access_denied"
 _BLOCK = 64 * 1024
 _HEADERS = {"User-Agent": "labelbox-model-training", "Accept-Encoding": "identity"}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_DENIED = frozenset({400, 401, 403})  # 400 is what Cloud Storage answers to an expired signature
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
 T = TypeVar("T")
@@ -115,8 +117,8 @@ def _outcome(answer: http.client.HTTPResponse, rules: FetchRules, deadline: floa
         return target
     if answer.status in _AGAIN:
         raise _AgainError(f"the server answered {answer.status}", _retry_after(answer.getheader("Retry-After")))
-    if answer.status in (401, 403):
-        raise FetchRefusedError("access_denied", f"the server answered {answer.status}; a signed URL may be expired")
+    if answer.status in _DENIED:
+        raise FetchRefusedError(ACCESS_DENIED, f"the server answered {answer.status}; a signed URL may be expired")
     if answer.status != http.client.OK:
         raise FetchRefusedError("not_found", f"the server answered {answer.status}")
     return _body(answer, rules, deadline)

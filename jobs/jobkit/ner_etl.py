@@ -8,15 +8,14 @@ from jobkit.arguments import Arguments
 from jobkit.classification import POLICIES, comma_list
 from jobkit.ending import Ending, Result
 from jobkit.errors import BadConfiguration, shorten
-from jobkit.fetch import FetchRules, in_order
+from jobkit.fetch import in_order
 from jobkit.labelbox import export_rows, ontology, require_rows, split_map
 from jobkit.ner_dataset import EntityDataset, EntityRules
 from jobkit.ner_labels import ENTITY_TOOL
 from jobkit.ontology import Tool, choose_tools
 from jobkit.progress import Progress
 from jobkit.storage import Storage
-from jobkit.text_contents import MAX_BYTES, TextReader, buckets_from_environment
-from jobkit.text_etl import SplitFinder, announced
+from jobkit.text_etl import SplitFinder, announced, reader_of
 
 REQUIRED = ("model-run-id", "output-uri")
 OPTIONAL = {
@@ -48,10 +47,9 @@ def prepare(arguments: Arguments, ending: Ending, client: labelbox.Client, stora
     tools = choose_tools(ontology(client, model_run_id), ENTITY_TOOL)
     chosen = chosen_tools(tools, comma_list(arguments.text("classes")))
     splits = SplitFinder(lambda: split_map(client, model_run_id), arguments.flag("make-split"))
-    reader = TextReader(storage, FetchRules.from_environment(MAX_BYTES), buckets_from_environment())
     progress = Progress("Preparing rows")
     rows = announced(export_rows(client, model_run_id), ending)
-    with EntityDataset(tools, chosen, rules) as dataset:
+    with EntityDataset(tools, chosen, rules) as dataset, reader_of(model_run_id, storage) as reader:
         for row, content in in_order(reader.read, rows, reader.quick):
             progress.step()
             if content.reason:

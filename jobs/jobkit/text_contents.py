@@ -7,7 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from jobkit.errors import JobError
 from jobkit.export import ExportRow
-from jobkit.fetch import FetchRefusedError, FetchRules, fetch
+from jobkit.fetch import ACCESS_DENIED, FetchRefusedError, FetchRules, fetch
+from jobkit.renewal import FreshUrls
 from jobkit.storage import Storage, split_uri
 
 MAX_BYTES = 1024 * 1024  # Labelbox's own limit for inline text is 64K characters
@@ -32,10 +33,14 @@ def buckets_from_environment() -> frozenset[str]:
 class TextReader:
     """Reads the texts of rows. Safe in threads."""
 
-    def __init__(self, storage: Storage, rules: FetchRules, buckets: frozenset[str]) -> None:
+    def __init__(
+        self, storage: Storage, rules: FetchRules, buckets: frozenset[str], fresh: FreshUrls | None = None
+    ) -> None:
+        """`fresh` gives rows whose signed URL is refused another one."""
         self._storage = storage
         self._rules = rules
         self._buckets = buckets
+        self._fresh = fresh
 
     def quick(self, row: ExportRow) -> Content | None:
         """The content that needs no waiting; None when it must be fetched."""
@@ -45,9 +50,8 @@ class TextReader:
 
     def read(self, row: ExportRow) -> Content:
         """The content behind the row's address; never raises for one bad row."""
-        address = row.row_data.strip()
         try:
-            raw = self._read(address)
+            raw = self._read_row(row)
         except FetchRefusedError as error:
             return Content(reason=error.reason, detail=str(error))
         except JobError as error:
@@ -58,6 +62,18 @@ class TextReader:
             return checked(raw.decode("utf-8-sig"))
         except UnicodeDecodeError:
             return Content(reason="not_utf8", detail="the file is not UTF-8 text")
+
+    def _read_row(self, row: ExportRow) -> bytes:
+        """The bytes at the row's address; a refused address is renewed once."""
+        try:
+            return self._read(row.row_data.strip())
+        except FetchRefusedError as error:
+            address = self._fresh.of(row) if self._fresh is not None and error.reason == ACCESS_DENIED else None
+            if self._fresh is None or address is None:
+                raise
+        raw = self._read(address.strip())
+        self._fresh.opened()
+        return raw
 
     def _read(self, address: str) -> bytes:
         scheme = address.partition("://")[0].lower()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import labelbox
@@ -12,10 +13,12 @@ from jobkit.classification import POLICIES, comma_list
 from jobkit.ending import Ending, Result
 from jobkit.export import ExportRow
 from jobkit.fetch import FetchRules, in_order
+from jobkit.labelbox import client as new_client
 from jobkit.labelbox import export_rows, ontology, require_rows, split_map
 from jobkit.manifest import ManifestRow
 from jobkit.ontology import CHECKLIST, DROPDOWN, RADIO, choose_options, choose_question
 from jobkit.progress import Progress
+from jobkit.renewal import FreshUrls
 from jobkit.splits import ML_USE, UNASSIGNED, hash_split
 from jobkit.storage import Storage
 from jobkit.text_contents import MAX_BYTES, TextReader, buckets_from_environment
@@ -81,6 +84,14 @@ def announced(rows: Iterator[ExportRow], ending: Ending) -> Iterator[ExportRow]:
         yield row
 
 
+@contextmanager
+def reader_of(model_run_id: str, storage: Storage) -> Iterator[TextReader]:
+    """A reader of the run's texts, by the deployment's rules. Signed URLs that expire meanwhile are renewed, through a
+    client of its own: the job's is busy with the export in another thread."""
+    with FreshUrls(lambda: export_rows(new_client(), model_run_id)) as fresh:
+        yield TextReader(storage, FetchRules.from_environment(MAX_BYTES), buckets_from_environment(), fresh)
+
+
 def prepare(arguments: Arguments, ending: Ending, client: labelbox.Client, storage: Storage, *, single: bool) -> Result:
     """Does the job's work."""
     model_run_id = arguments.text("model-run-id")
@@ -94,10 +105,9 @@ def prepare(arguments: Arguments, ending: Ending, client: labelbox.Client, stora
     question = choose_question(ontology(client, model_run_id), arguments.text("question"), preferred)
     options = choose_options(question, comma_list(arguments.text("classes")))
     splits = SplitFinder(lambda: split_map(client, model_run_id), arguments.flag("make-split"))
-    reader = TextReader(storage, FetchRules.from_environment(MAX_BYTES), buckets_from_environment())
     progress = Progress("Preparing rows")
     rows = announced(export_rows(client, model_run_id), ending)
-    with ChoiceDataset(question, options, rules) as dataset:
+    with ChoiceDataset(question, options, rules) as dataset, reader_of(model_run_id, storage) as reader:
         for row, content in in_order(reader.read, rows, reader.quick):
             progress.step()
             if content.reason:
