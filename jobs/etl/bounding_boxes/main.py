@@ -134,7 +134,7 @@ def keep(
 def note(report: DatasetReport, reader: BoxReader, collected: Collected, written: Written) -> None:
     """Tells people what became of the boxes."""
     notes = report.notes
-    notes.append(f"{written.boxes} boxes on {written.training} images are trained on")
+    notes.append(f"{written.boxes} boxes on {written.training} images are in the data set")
     if written.too_small:
         notes.append(
             f"{written.too_small} boxes are too small for Vertex: looked for in the evaluation, not trained on"
