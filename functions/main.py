@@ -20,6 +20,8 @@ from orchestrator.settings import Settings
 from orchestrator.webhook import Request, answer
 
 _INSTANCE = uuid.uuid4().hex[:12]
+# Pub/Sub takes messages of 10 MB (https://cloud.google.com/pubsub/quotas#resource_limits); base64 adds a third.
+_PUSH_LIMIT_BYTES = 16 * 1024 * 1024
 
 
 @cache
@@ -47,7 +49,10 @@ def _push(request: flask.Request, handler: str) -> flask.Response:
         return _response("ready", 200, "text/plain", {})
     bundle = services()
     logs.begin_request(request.headers.get("traceparent", ""), bundle.settings.google_cloud_project)
-    status = serve_push(bundle, PushHandler(handler), read_envelope(request.get_data()))
+    body = request.stream.read(_PUSH_LIMIT_BYTES + 1)
+    if len(body) > _PUSH_LIMIT_BYTES:
+        return _response("", 413, "text/plain", {})
+    status = serve_push(bundle, PushHandler(handler), read_envelope(body))
     return _response("", status, "text/plain", {})
 
 

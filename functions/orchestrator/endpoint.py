@@ -17,7 +17,7 @@ from orchestrator.errors import ServiceError, Unavailable, UnreadableMessage
 from orchestrator.facts import Trouble
 from orchestrator.hints import on_hint
 from orchestrator.messages import Delivery, read_delivery, read_stage_requested
-from orchestrator.reply import Reply
+from orchestrator.reply import DONE, Reply
 from orchestrator.services import Handling, Services
 
 NO_CONTENT, AGAIN, BUG = 204, 503, 500
@@ -46,15 +46,21 @@ def serve_push(services: Services, handler: PushHandler, envelope: object) -> in
         logs.error("A push request was not readable", topic=handler.value, reason=error.sentence)
         return NO_CONTENT
     try:
-        reply = _serve(handling, handler, delivery)
-    except UnreadableMessage as error:
-        keep(handling, delivery, error.sentence)
-        return NO_CONTENT
+        reply = _served_or_kept(handling, handler, delivery)
     except Exception as error:
         return _refuse(handling, handler, delivery, error)
     if reply.again:
         logs.info("Later", topic=handler.value, reason=reply.reason, delivery=delivery.attempt)
     return AGAIN if reply.again else NO_CONTENT
+
+
+def _served_or_kept(handling: Handling, handler: PushHandler, delivery: Delivery) -> Reply:
+    """A message of no known shape can never succeed: it is kept, and done with once it is (else it comes again)."""
+    try:
+        return _serve(handling, handler, delivery)
+    except UnreadableMessage as error:
+        keep(handling, delivery, error.sentence)
+        return DONE
 
 
 def _serve(handling: Handling, handler: PushHandler, delivery: Delivery) -> Reply:

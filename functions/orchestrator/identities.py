@@ -11,7 +11,7 @@ _LABEL_SAFE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _HASHED = "sha256-"
 # On every job, so that a list of running jobs shows which of them are over their time.
 TIME_LIMIT_LABEL = "lb_time_limit_s"
-_RUN_ID = re.compile(r"(?P<slug>[a-z0-9][a-z0-9_-]{0,62})\.(?P<number>[1-9]\d{0,8})")
+_RUN_ID = re.compile(r"(?P<slug>[a-z0-9][a-z0-9_-]{0,62})\.(?P<number>[1-9][0-9]{0,8})")
 
 
 def slug_of(model_run_id: str) -> str:

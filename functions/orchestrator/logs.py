@@ -54,8 +54,10 @@ def log(severity: str, message: str, **fields: object) -> None:
     if trace := _trace.get():
         line["logging.googleapis.com/trace"] = trace
     line.update({key: value if isinstance(value, int | float) else str(value) for key, value in fields.items()})
+    # Half a surrogate pair (JSON can carry one) cannot be written as UTF-8: it is shown as its number.
+    text = json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
     # One write of the whole line: two threads' lines must not join.
-    sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

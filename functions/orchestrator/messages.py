@@ -15,6 +15,10 @@ from orchestrator.errors import NewerVersion, Unavailable, UnreadableMessage
 from orchestrator.identities import OwnObject, RunId
 
 VERSION = 1
+# The attempt stands in a fact's name; Pub/Sub counts to 100 at most.
+_MOST_ATTEMPTS = 1000
+_STAGE = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_JOB_NUMBER = re.compile(r"[0-9]{1,20}")
 
 
 @dataclass(frozen=True)
@@ -112,20 +116,23 @@ def read_delivery(envelope: object) -> Delivery:
     attributes = message.get("attributes") or {}
     try:
         data = base64.b64decode(message.get("data") or "", validate=True)
-        published = datetime.fromisoformat(str(message.get("publishTime") or message.get("publish_time") or ""))
+        published = datetime.fromisoformat(message.get("publishTime") or message.get("publish_time") or "")
         attempt = int(envelope.get("deliveryAttempt") or 0)
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise UnreadableMessage(f"The push envelope is malformed: {error}") from error
-    if not isinstance(attributes, dict) or published.tzinfo is None:
-        raise UnreadableMessage("The push envelope is malformed: attributes or publishTime")
+    except (ValueError, TypeError, OverflowError, binascii.Error):
+        # Without the error's own words: they would carry the sender's into our log.
+        raise UnreadableMessage("The push envelope is malformed: data, publishTime or deliveryAttempt") from None
+    if not isinstance(attributes, dict) or not all(isinstance(value, str) for value in attributes.values()):
+        raise UnreadableMessage("The push envelope is malformed: attributes are texts by name")
+    if published.tzinfo is None:
+        raise UnreadableMessage("The push envelope is malformed: publishTime has no time zone")
+    named = message.get("messageId") or message.get("message_id")
+    subscription = envelope.get("subscription")
     return Delivery(
-        message_id=re.sub(r"[^A-Za-z0-9_-]", "-", str(message.get("messageId") or message.get("message_id") or "none"))[
-            :64
-        ],
+        message_id=re.sub(r"[^A-Za-z0-9_-]", "-", named)[:64] if isinstance(named, str) else "none",
         published=published,
-        attempt=attempt,
-        subscription=str(envelope.get("subscription") or ""),
-        attributes={str(key): str(value) for key, value in attributes.items()},
+        attempt=min(max(attempt, 0), _MOST_ATTEMPTS),
+        subscription=subscription if isinstance(subscription, str) else "",
+        attributes=attributes,
         data=data,
     )
 
@@ -134,10 +141,15 @@ def read_stage_requested(delivery: Delivery) -> StageRequested:
     """The stage event in a delivery; raises UnreadableMessage or NewerVersion."""
     body = delivery.json()
     _check_version(body)
-    run = RunId.parse(str(body.get("run")))
-    if body.get("kind") != "stage_requested" or run is None or not isinstance(body.get("stage"), str):
+    run, stage = _run(body), body.get("stage")
+    if (
+        body.get("kind") != "stage_requested"
+        or run is None
+        or not isinstance(stage, str)
+        or not _STAGE.fullmatch(stage)
+    ):
         raise UnreadableMessage("The message is no stage event: it needs kind stage_requested, run and stage")
-    return StageRequested(run, body["stage"])
+    return StageRequested(run, stage)
 
 
 def read_hint(delivery: Delivery) -> Hint | None:
@@ -154,15 +166,21 @@ def read_hint(delivery: Delivery) -> Hint | None:
     body = delivery.json()
     if isinstance(resource := body.get("resource"), dict):
         labels = resource.get("labels")
-        number = str(labels.get("job_id", "")) if isinstance(labels, dict) else ""
-        return JobEndHint(number) if resource.get("type") == "ml_job" and number.isdigit() else None
+        number = labels.get("job_id") if isinstance(labels, dict) else None
+        is_number = isinstance(number, str) and _JOB_NUMBER.fullmatch(number)
+        return JobEndHint(str(number)) if resource.get("type") == "ml_job" and is_number else None
     _check_version(body)
     if body.get("kind") == "reconcile":
         return Tick()
-    run = RunId.parse(str(body.get("run")))
+    run = _run(body)
     if body.get("kind") == "job_ended" and run:
         return LastWord(run)
     raise UnreadableMessage("The message is no hint: no log entry, storage notification, tick or job_ended")
+
+
+def _run(body: Mapping[str, Any]) -> RunId | None:
+    named = body.get("run")
+    return RunId.parse(named) if isinstance(named, str) else None
 
 
 def _check_version(body: Mapping[str, Any]) -> None:

@@ -160,8 +160,10 @@ def _read_payload(body: bytes, pipelines: Mapping[str, object]) -> dict[str, Any
         problems.append("modelRunId is missing or no text")
     elif len(model_run_id) > _ID_LIMIT or not model_run_id.isprintable():
         problems.append(f"modelRunId must be printable and have at most {_ID_LIMIT} characters")
-    if model_id is not None and (not isinstance(model_id, str) or len(model_id) > _ID_LIMIT):
-        problems.append("modelId must be a text")
+    if model_id is not None and not (
+        isinstance(model_id, str) and len(model_id) <= _ID_LIMIT and model_id.isprintable()
+    ):
+        problems.append(f"modelId must be a text of at most {_ID_LIMIT} printable characters")
     if not isinstance(model_type, str) or not model_type:
         problems.append("modelType is missing or no text")
     elif model_type not in pipelines:
