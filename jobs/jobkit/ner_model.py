@@ -69,6 +69,7 @@ class EntityModel:
 
     def find(self, text: str) -> tuple[Entity, ...]:
         """The entities of a text, in its order; none overlap."""
+        text = text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair becomes "?": crfsuite dies of it
         spans = places(text)
         words = words_of(text, spans)
         tokens: list[_Token] = []

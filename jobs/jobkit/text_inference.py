@@ -33,7 +33,7 @@ def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], la
     sink = chosen_sink(arguments)
     minimum = arguments.share("upload-min-confidence")
     report: dict[str, Any] = json.loads(storage.read_text(arguments.text("dataset-report")))
-    model = _load(storage, arguments.folder("model"))
+    model = load_model(storage, arguments.folder("model"))
     output = ClassificationOutput(
         class_entries(report), arguments.text("model-run-id"), single=model.single, upload_min_confidence=minimum
     )
@@ -50,7 +50,7 @@ def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], la
     return finish(output, report, notes, storage, folder, sink, make_client)
 
 
-def _load(storage: Storage, folder_uri: str) -> TextModel:
+def load_model(storage: Storage, folder_uri: str) -> TextModel:
     with tempfile.TemporaryDirectory() as name:
         for file in (WEIGHTS_FILE, DESCRIPTION_FILE):
             storage.download(f"{folder_uri}/{file}", Path(name) / file)
