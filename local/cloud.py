@@ -25,6 +25,7 @@ from local.functions import (
 from local.gcs import StorageServer
 from local.labelbox_side import LabelboxControl
 from local.processes import LOOPBACK, Process, free_port, stop_all
+from local.samples import sample_folders
 from local.stand_ins import GooglePubSub, StandIn
 from local.state import StateFolder
 
@@ -93,8 +94,8 @@ class EmbeddedCloud:
         served: list[str | Path] = ["--api-key", API_KEY]
         if self.options.export:
             return [*served, "--export", self.options.export]
-        for export in sorted(self.options.samples_dir.glob("*/export.ndjson")):
-            served += ["--sample", export.parent]
+        for folder in sample_folders(self.options.samples_dir):
+            served += ["--sample", folder]
         return served
 
     def _secret_flags(self) -> list[str | Path]:

@@ -1,4 +1,7 @@
-"""Which sample a pipeline runs on: the folder of its own name, or the one that samples/index.json names for it."""
+"""Which sample a pipeline runs on: the folder of its own name, or the one that samples/index.json names for it.
+
+A sample that is too large for the repository has only its make.py there, and is drawn under .local at its first use.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,37 @@ from pathlib import Path
 from local.functions import ROOT
 
 SAMPLES = ROOT / "samples"
+DRAWN = ROOT / ".local" / "samples"
+EXPORT = "export.ndjson"
 
 
 def sample_export(pipeline: str) -> Path:
-    """The export of the pipeline's sample; the file need not be there, for not every pipeline has one.
-
-    A sample that is not kept in the repository is drawn by its make.py at its first use. Safe to repeat and to call
-    side by side: the same seed gives the same files, the export is the last of them, and a lock admits one maker.
-    """
+    """The export of the pipeline's sample; the file need not be there, for not every pipeline has one."""
     shared: dict[str, str] = json.loads((SAMPLES / "index.json").read_text(encoding="utf-8"))
     folder = SAMPLES / shared.get(pipeline, pipeline)
-    export, maker = folder / "export.ndjson", folder / "make.py"
-    if maker.exists() and not export.exists():
-        with maker.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not export.exists():
-                subprocess.run([sys.executable, maker], check=True, timeout=300)
+    export, maker = folder / EXPORT, folder / "make.py"
+    return export if export.exists() or not maker.exists() else drawn(maker)
+
+
+def sample_folders(samples_dir: Path) -> list[Path]:
+    """The folders to serve: those with an export, and (of the repository's own samples) those that were drawn."""
+    found = sorted(samples_dir.glob(f"*/{EXPORT}"))
+    if samples_dir == SAMPLES:
+        found += sorted(DRAWN.glob(f"*/{EXPORT}"))
+    return [export.parent for export in found]
+
+
+def drawn(maker: Path) -> Path:
+    """The export of a sample that its make.py draws, which takes seconds.
+
+    Safe to repeat and to call side by side: the same seed gives the same files, the export is the last of them, a
+    lock admits one maker, and a make.py that was changed since draws again.
+    """
+    folder = DRAWN / maker.parent.name
+    folder.mkdir(parents=True, exist_ok=True)
+    export = folder / EXPORT
+    with maker.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not export.exists() or export.stat().st_mtime < maker.stat().st_mtime:
+            subprocess.run([sys.executable, maker, folder], check=True, timeout=300)
     return export

@@ -1,6 +1,6 @@
 """Makes this sample: scenes with one to five fruits and their exact boxes, and the Labelbox export that describes them.
 
-    python samples/bounding_box/make.py [output folder] [--shared]
+    python samples/bounding_box/make.py OUTPUT_FOLDER [--shared]
 
 Everything is drawn from one seed out of samples/material (public domain), in a few seconds, so the scenes are not kept
 in the repository. Of each fruit one drawing is shown in the test split only, so that the figures speak of drawings that
@@ -226,4 +226,6 @@ def main(folder: Path, held_out: bool) -> None:
 
 if __name__ == "__main__":
     words = [word for word in sys.argv[1:] if word != "--shared"]
-    main(Path(words[0]) if words else HERE, "--shared" not in sys.argv[1:])
+    if len(words) != 1:
+        sys.exit("name the output folder")
+    main(Path(words[0]), "--shared" not in sys.argv[1:])
