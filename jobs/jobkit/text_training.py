@@ -31,6 +31,7 @@ from jobkit.text_model import (
     sentences,
     tfidf_features,
 )
+from jobkit.thresholds import GRID, ThresholdChooser
 
 AUTO = "auto"
 NONE = "none"
@@ -39,9 +40,7 @@ BACKBONES = (AUTO, NONE, MINILM_ONLY)
 MAX_EMBEDDED_ROWS = 20_000  # beyond it, `auto` leaves MiniLM out: TF-IDF has caught up and vectors take an hour
 MAX_SENTENCE_ROWS, MAX_SENTENCE_CLASSES = 5_000, 100  # beyond it, learning from sentences takes too long
 SENTENCE_ROUNDS = 3
-COMMON_WEIGHT = 20  # validation examples that the common threshold is worth
 STRENGTH = 10.0  # inverse regularisation of the linear layers
-_GRID = tuple(step / 20 for step in range(2, 19))  # thresholds tried for several classes a row: 0.1 .. 0.9
 
 
 @dataclass
@@ -233,31 +232,13 @@ def _candidate(corpus: Corpus, parts: Sequence[Part], scores: Scores | None) -> 
 
 
 def _thresholds(scores: Scores | None, labels: Sequence[tuple[int, ...]], classes: int) -> tuple[float, ...]:
-    """A threshold a class, best F1 on validation, drawn towards the best common one while a class has few examples
-    there (it would else fit its luck)."""
-    if scores is None:
-        return (0.5,) * classes
-    truth = np.zeros((len(labels), classes), dtype=bool)
-    for row, label in enumerate(labels):
-        truth[row, list(label)] = True
-    common = _best_threshold(scores, truth)
-    found = []
-    for index in range(classes):
-        examples = int(truth[:, index].sum())
-        own = _best_threshold(scores[:, index], truth[:, index]) if examples else common
-        found.append(round((own * examples + common * COMMON_WEIGHT) / (examples + COMMON_WEIGHT), 4))
-    return tuple(found)
-
-
-def _best_threshold(scores: Scores, truth: npt.NDArray[np.bool_]) -> float:
-    """The threshold with the best F1; of equal ones the nearest to 0.5."""
-
-    def quality(threshold: float) -> tuple[float, float]:
-        said = scores >= threshold
-        hits = int((said & truth).sum())
-        return (2 * hits / max(int(said.sum()) + int(truth.sum()), 1), -abs(threshold - 0.5))
-
-    return max(_GRID, key=quality)
+    """A threshold a class, chosen on the validation split."""
+    chooser = ThresholdChooser(range(classes))
+    for row, label in zip(scores if scores is not None else (), labels, strict=False):
+        worth = np.flatnonzero(row >= GRID[0]).tolist()  # no threshold is lower
+        chooser.add(label, {index: float(row[index]) for index in worth})
+    found = chooser.thresholds()
+    return tuple(found[index] for index in range(classes))
 
 
 def _log_loss(scores: Scores, labels: Sequence[tuple[int, ...]], single: bool) -> float:

@@ -5,24 +5,28 @@ model is the one that its evaluation uses.
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import Generic, TypeVar
 
 GRID = tuple(step / 20 for step in range(2, 19))  # the confidences that are tried: 0.1 .. 0.9
 COMMON_WEIGHT = 20  # validation examples of a class that the common threshold is worth
 WITHOUT_VALIDATION = 0.5
 
 
-class ThresholdChooser:
+Class = TypeVar("Class", bound=Hashable)  # a class is known by its name or its number
+
+
+class ThresholdChooser(Generic[Class]):
     """Takes validation rows one at a time; gives the threshold with the best F1 of each class, drawn towards the best
     common one while the class has few examples (it would else fit its luck)."""
 
-    def __init__(self, classes: Iterable[str]) -> None:
+    def __init__(self, classes: Iterable[Class]) -> None:
         # Of each class, rows by how many of the grid's confidences they reach: labelled ones, others, all labelled.
         self._reached = {name: ([0] * (len(GRID) + 1), [0] * (len(GRID) + 1)) for name in classes}
         self._labelled = dict.fromkeys(self._reached, 0)
         self.rows = 0
 
-    def add(self, truth: Collection[str], answers: Mapping[str, float]) -> None:
+    def add(self, truth: Collection[Class], answers: Mapping[Class, float]) -> None:
         """Notes a labelled row with its classes and the model's confidences."""
         self.rows += 1
         for name in truth:
@@ -32,7 +36,7 @@ class ThresholdChooser:
             if name in self._reached:
                 self._reached[name][name not in truth][bisect_right(GRID, confidence)] += 1
 
-    def thresholds(self) -> dict[str, float]:
+    def thresholds(self) -> dict[Class, float]:
         """Class -> threshold; WITHOUT_VALIDATION for all where no row was seen."""
         if not self.rows:
             return dict.fromkeys(self._reached, WITHOUT_VALIDATION)

@@ -7,7 +7,6 @@
 --trainer=container makes no Vertex data set and holds the data to no limit of AutoML.
 """
 
-import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,22 +20,13 @@ from etl.image_classification.files import INSTANCES, MANIFEST, TRAINING_FILE, W
 from jobkit.arguments import Arguments, parse
 from jobkit.dataset_report import DatasetReport
 from jobkit.ending import Ending, Result, run_job
-from jobkit.errors import BadConfiguration
 from jobkit.export import ExportRow
-from jobkit.image_dataset import (
-    MULTI_LABEL_SCHEMA,
-    RUN_KEY_LABEL,
-    SINGLE_LABEL_SCHEMA,
-    Imported,
-    VertexDatasets,
-    dataset_client,
-    parent,
-)
+from jobkit.image_dataset import MULTI_LABEL_SCHEMA, SINGLE_LABEL_SCHEMA, Imported
 from jobkit.image_drafts import Drafter
 from jobkit.image_limits import AUTOML, CONTAINER
 from jobkit.image_store import ImageSource, ImageStore
 from jobkit.labelbox import client, export_rows, ontology, require_rows, split_map
-from jobkit.progress import say
+from jobkit.run_dataset import fill_run_dataset, parse_labels
 from jobkit.storage import Storage, split_uri
 from jobkit.text_etl import OPTIONAL as CHOICE_PARAMETERS
 from jobkit.text_etl import SplitFinder
@@ -45,19 +35,6 @@ REQUIRED = ("model-run-id", "output-uri")
 TRAINERS = {"automl": AUTOML, "container": CONTAINER}
 OPTIONAL = {**CHOICE_PARAMETERS, "labels": "", "multi-label": "false", "trainer": "automl"}
 REPORT = "dataset_report.json"
-DATASET = "dataset.txt"  # the data set's name, so that a restarted job of this attempt finds its own
-_LABEL = re.compile(r"([a-z][a-z0-9_-]{0,62})=([a-z0-9_-]{0,63})")
-
-
-def parse_labels(text: str) -> dict[str, str]:
-    """`k=v,k=v` as Vertex takes labels. Raises BadConfiguration for anything that it would refuse."""
-    labels = {}
-    for part in filter(None, text.split(",")):
-        matched = _LABEL.fullmatch(part)
-        if not matched:
-            raise BadConfiguration(f"'{part[:80]}' is no label of a Vertex resource (--labels).")
-        labels[matched[1]] = matched[2]
-    return labels
 
 
 def prepare(arguments: Arguments, ending: Ending, labelbox_client: labelbox.Client, storage: Storage) -> Result:
@@ -85,7 +62,7 @@ def prepare(arguments: Arguments, ending: Ending, labelbox_client: labelbox.Clie
     )
     if by_vertex:
         schema = MULTI_LABEL_SCHEMA if multi_label else SINGLE_LABEL_SCHEMA
-        imported = fill_vertex_dataset(storage, folder, labels, written.training, schema)
+        imported = fill_run_dataset(storage, folder, labels, result.outputs["training_file"], written.training, schema)
         result = with_dataset(result, imported, written.training, report)
     report.write(storage, f"{folder}/{REPORT}")
     return result
@@ -125,25 +102,6 @@ def _announced(rows: Iterator[ExportRow], ending: Ending) -> Iterator[ExportRow]
     for row in rows:
         ending.phase("PREPARING_DATA")
         yield row
-
-
-def fill_vertex_dataset(storage: Storage, folder: str, labels: dict[str, str], images: int, schema: str) -> Imported:
-    """The run's data set in Vertex, holding the images of the training file.
-
-    Safe to repeat: this attempt's own note is read first, then the data sets with the run's label, before one is made.
-    """
-    datasets = VertexDatasets(dataset_client(), parent())
-    note = f"{folder}/{DATASET}"
-    name = storage.read_text(note) if storage.exists(note) else None
-    if name is None and labels.get(RUN_KEY_LABEL):
-        name = datasets.find(labels[RUN_KEY_LABEL])
-    if name is None:
-        name = datasets.create(
-            "-".join(filter(None, ("lb", labels.get("lb_model_run"), labels.get("lb_run_number")))), labels
-        )
-    storage.write_text(note, name, content_type="text/plain")
-    say("The data set is there", dataset=name)
-    return datasets.fill(name, f"{folder}/{TRAINING_FILE}", images, schema)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

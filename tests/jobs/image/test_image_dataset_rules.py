@@ -5,12 +5,12 @@ from collections import Counter
 import pytest
 
 from etl.image_classification.files import import_line, manifest_row
-from etl.image_classification.main import parse_labels
 from jobkit.errors import BadConfiguration, BadData
 from jobkit.image_drafts import Draft
 from jobkit.image_limits import MAX_IMAGES, MAX_LABELS, advice, check, kept_labels
 from jobkit.image_merging import MergedImages
 from jobkit.image_store import StoredImage, unsigned
+from jobkit.run_dataset import parse_labels
 from jobkit.splits import ML_USE
 
 TRAIN, VALID, TEST = "training", "validation", "test"

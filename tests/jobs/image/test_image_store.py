@@ -39,7 +39,7 @@ def test_a_row_that_was_met_before_is_not_fetched_again(storage: Storage, folder
     assert web.asked.total() == 1
     assert storage.read_bytes(first.uri) == SCENE
     assert first.uri == f"{folder}/{hashlib.sha256(SCENE).hexdigest()}.jpg"
-    assert (first.width, first.height, first.predict_uri) == (192, 192, first.uri)
+    assert (first.width, first.height, first.predict_uri) == (144, 144, first.uri)
 
 
 @pytest.mark.parametrize(
