@@ -7,13 +7,14 @@ import json
 import os
 import threading
 import uuid
-from functools import cache
+from functools import cache, partial
 
 import flask
 import functions_framework
 
 from orchestrator import logs
 from orchestrator.endpoint import PushHandler, serve_push
+from orchestrator.errors import BadRequest
 from orchestrator.messages import read_envelope
 from orchestrator.services import Services
 from orchestrator.settings import Settings
@@ -36,7 +37,7 @@ def coordinator(request: flask.Request) -> flask.Response:
     bundle = services()
     logs.begin_request(request.headers.get("traceparent", ""), bundle.settings.google_cloud_project)
     headers = {key.lower(): value for key, value in request.headers.items()}
-    given = Request(request.method, request.path, headers, request.stream.read)
+    given = Request(request.method, request.path, headers, partial(_read, request))
     result = answer(bundle.begin(), given)
     is_text = isinstance(result.content, str)
     body = result.content if is_text else json.dumps(result.content)
@@ -44,12 +45,23 @@ def coordinator(request: flask.Request) -> flask.Response:
     return _response(body, result.status, kind, dict(result.headers))
 
 
+def _read(request: flask.Request, size: int) -> bytes:
+    """At most `size` bytes of the body; BadRequest if it breaks HTTP (broken chunks) or the sender hung up."""
+    try:
+        return request.stream.read(size)
+    except Exception:  # the HTTP server has exceptions of its own, with the sender's bytes in their text
+        raise BadRequest(["the body cannot be read"]) from None
+
+
 def _push(request: flask.Request, handler: str) -> flask.Response:
     if request.method != "POST":
         return _response("ready", 200, "text/plain", {})
     bundle = services()
     logs.begin_request(request.headers.get("traceparent", ""), bundle.settings.google_cloud_project)
-    body = request.stream.read(_PUSH_LIMIT_BYTES + 1)
+    try:
+        body = _read(request, _PUSH_LIMIT_BYTES + 1)
+    except BadRequest as error:
+        return _response("", error.http_status, "text/plain", {})
     if len(body) > _PUSH_LIMIT_BYTES:
         return _response("", 413, "text/plain", {})
     status = serve_push(bundle, PushHandler(handler), read_envelope(body))

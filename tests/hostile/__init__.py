@@ -1,0 +1,1 @@
+"""Input of people who mean harm, over real HTTP."""
