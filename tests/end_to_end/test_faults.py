@@ -1,0 +1,150 @@
+"""Concurrent runs while everything around them breaks: each ends COMPLETE, with one job per attempt, and is told.
+
+RUNS=20 SEED=7 in the environment (FAULT_RUNS, FAULT_SEED) makes it larger or another.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from local import deployment
+from local.cloud import SERVICE_SECRET, CloudOptions, EmbeddedCloud
+from local.deployment import FUNCTIONS
+from local.labelbox_side import ModelRunState, TrainingRequest
+from local.processes import LOOPBACK
+from local.run_view import RunReader, RunView
+from local.state import StateFolder
+from orchestrator.identities import RunId
+from orchestrator.pipelines import read_pipelines
+from tests.end_to_end.quick_jobs import (
+    MODEL,
+    QUICK,
+    STAGES,
+    model_run_id,
+    write_export,
+    write_jobs,
+    write_pipelines,
+)
+
+RUNS = int(os.environ.get("FAULT_RUNS", "6"))
+SEED = int(os.environ.get("FAULT_SEED", "1"))
+END_DEADLINE_S = 60.0 + 10.0 * RUNS
+IN_ORDER = ("EXPORTING_DATA", "TRAINING_MODEL", "COMPLETE")
+
+
+class BreakingCloud:
+    """A cloud of quick runs, and the ways to break it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model_runs = [model_run_id(number) for number in range(1, RUNS + 1)]
+        pipelines = write_pipelines(folder)
+        options = CloudOptions(
+            export=write_export(folder, self.model_runs),
+            jobs_dir=write_jobs(folder),
+            environments_dir=folder / "envs",
+            settings={
+                "PIPELINES_DIR": str(pipelines),
+                "MAX_ACTIVE_RUNS": "1000",
+                # A killed handler's claim is taken over after this; it stays the longest time of the chain.
+                "CLAIM_HOLD_S": "11",
+                "QUOTA_BACKOFF_S": "2",
+            },
+        )
+        self.cloud = EmbeddedCloud(StateFolder(folder / "state"), options)
+        self.pipeline = read_pipelines(pipelines)[QUICK]
+
+    def post(self, model_run: str) -> str:
+        """Press the button, and again while nothing answers: the coordinator may be dead just now."""
+        request = TrainingRequest(MODEL, model_run, QUICK)
+        give_up_at = time.monotonic() + 30
+        while True:
+            try:
+                return str(request.send(self.cloud.origin, SERVICE_SECRET)["runId"])
+            except OSError:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.1)
+
+    def look(self, run_id: str) -> RunView:
+        run = RunId.parse(run_id)
+        assert run is not None
+        return RunReader(self.cloud.storage.host, deployment.BUCKET, run, self.pipeline).look()
+
+    def told(self, model_run: str) -> ModelRunState:
+        return self.cloud.labelbox_control.model_run(model_run)
+
+    def refuse_creates(self, times: int) -> None:
+        """Vertex answers the next creates with RESOURCE_EXHAUSTED."""
+        url = f"http://{LOOPBACK}:{self.cloud.vertex_control_port}/settings"
+        body = json.dumps({"create_refusals": times}).encode()
+        urllib.request.urlopen(urllib.request.Request(url, body, method="POST"), timeout=10).close()
+
+    def restart_pubsub(self) -> None:
+        self.cloud.pubsub.process.kill()
+        self.cloud.pubsub.start()
+        self.cloud.pubsub.wait_ready()
+
+    def break_functions(self, chance: random.Random) -> None:
+        """Kill and restart every function once, in an order and at moments that the seed gives."""
+        order = chance.sample(FUNCTIONS, len(FUNCTIONS))
+        pubsub_falls_at = chance.randrange(len(order))
+        for place, function in enumerate(order):
+            time.sleep(chance.uniform(0.0, 0.5))
+            self.cloud.restart(function)
+            if place == pubsub_falls_at:
+                self.restart_pubsub()
+
+
+def test_runs_end_complete_and_once_while_everything_around_them_breaks(
+    tmp_path: Path, eventually: Callable[..., object]
+) -> None:
+    breaking = BreakingCloud(tmp_path)
+    chance = random.Random(SEED)
+    with breaking.cloud as cloud, ThreadPoolExecutor(RUNS + 1) as pool:
+        breaking.refuse_creates(3)
+        breakage = pool.submit(breaking.break_functions, chance)
+        run_ids = dict(zip(breaking.model_runs, pool.map(breaking.post, breaking.model_runs), strict=True))
+        breakage.result()
+
+        ended = eventually(
+            lambda: [run for run, run_id in run_ids.items() if breaking.look(run_id).outcome],
+            "a run ends",
+            END_DEADLINE_S,
+        )
+        assert ended
+        cloud.labelbox_control.change({"down": True})
+        time.sleep(4.0)  # how long it is down is the fault itself
+        cloud.labelbox_control.change({"down": False})
+
+        eventually(
+            lambda: all(breaking.told(run).status == "COMPLETE" for run in run_ids),
+            f"all runs told COMPLETE (FAULT_SEED={SEED})",
+            END_DEADLINE_S,
+        )
+        assert_each_run_once(breaking, run_ids)
+
+
+def assert_each_run_once(breaking: BreakingCloud, run_ids: dict[str, str]) -> None:
+    """One run of each model run, one attempt of each job, one Vertex job of each attempt; told in order."""
+    assert run_ids == {run: f"{run}.1" for run in run_ids}
+    jobs = breaking.cloud.vertex_jobs()
+    by_attempt = Counter(job["labels"]["lb_attempt"] for job in jobs)
+    assert set(by_attempt.values()) == {1}, by_attempt
+    assert {job["state"] for job in jobs} == {"JOB_STATE_SUCCEEDED"}
+    assert Counter(job["labels"]["lb_model_run"] for job in jobs) == dict.fromkeys(run_ids, len(STAGES))
+    for run, run_id in run_ids.items():
+        view = breaking.look(run_id)
+        assert (view.outcome, view.sentence) == ("COMPLETE", "")
+        assert [(job.stage, job.state, job.attempts) for job in view.jobs] == [(s, "SUCCEEDED", 1) for s in STAGES]
+        told = [status for status, _ in itertools.groupby(breaking.told(run).statuses)]
+        assert told == [status for status in IN_ORDER if status in told] and told[-1] == "COMPLETE", told
+        assert breaking.told(run).error_message == ""
