@@ -63,8 +63,7 @@ class MemoryBucket:
         """See ObjectStore."""
         if self._gate.read("bucket.folders", prefix):
             raise Unavailable("The bucket did not list folders")
-        size = len(prefix)
-        return iter(sorted({folder[size:].split("/")[0] for folder in self._folders if folder.startswith(prefix)}))
+        return iter(self.names_of_folders(prefix))
 
     def delete(self, name: str) -> None:
         """See ObjectStore."""
@@ -79,6 +78,11 @@ class MemoryBucket:
         if fault is Fault.ANSWER_LOST:
             raise Unavailable("The bucket did not answer a delete")
         self._gate.applied("bucket.delete", name)
+
+    def names_of_folders(self, prefix: str) -> Sequence[str]:
+        """Folders below a folder, for the world; no handler's call."""
+        size = len(prefix)
+        return sorted({folder[size:].split("/")[0] for folder in self._folders if folder.startswith(prefix)})
 
     def content(self, name: str) -> bytes | None:
         """An object as it is, for the world and the invariants; no handler's call."""

@@ -28,6 +28,7 @@ class Fault(Enum):
     TICK = "reconcile between two steps"
     REPOST = "the same POST again"
     CANCEL = "user cancels"
+    RETRY = "retry from a stage"
     DEPLOY = "deploy in the middle"
     JOB_FAILS = "job fails"
 
@@ -55,6 +56,7 @@ _ANYWHERE = {
     Fault.REPOST: 0.5,
     Fault.CANCEL: 0.15,
     Fault.DEPLOY: 0.5,
+    Fault.RETRY: 0.5,
 }
 _WEIGHTS: dict[Place, dict[Fault, float]] = {
     Place.POINT: _ANYWHERE,

@@ -10,7 +10,7 @@ from simulation.timeline import Timeline
 
 CALL_DEADLINE_S = 20.0
 _REQUEST_S = 30.0
-_EVENTS = frozenset({Fault.TICK, Fault.REPOST, Fault.CANCEL, Fault.DEPLOY})
+_EVENTS = frozenset({Fault.TICK, Fault.REPOST, Fault.CANCEL, Fault.RETRY, Fault.DEPLOY})
 _OF_EFFECTS = frozenset({Fault.REFUSED, Fault.ANSWER_LOST, Fault.OWN_412})
 
 

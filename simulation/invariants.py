@@ -36,8 +36,10 @@ def check(world: World, rested: bool) -> Findings:
     broken = [] if rested else ["the world does not come to rest"]
     broken += (f"run {run.id} never ended" for run in stuck)
     broken += (f"job {job.reading.number} of {job.run} still runs" for job in world.vertex.live())
+    by_id = {run.id: run for run in runs}
     for run in runs:
         broken += _of_run(world, run)
+        broken += _of_reuse(run, by_id.get(RunId(run.id.slug, run.id.number - 1)))
     broken += _of_world(world, runs)
     doubles = sum(len(jobs) - 1 for jobs in world.vertex.by_attempt.values())
     return Findings(len(world.vertex.by_name), doubles, len(strays), len(stuck), tuple(broken))
@@ -164,6 +166,10 @@ def _of_order(run: Run) -> Iterator[str]:
     ready = True
     for stage, job in run.pipeline.jobs():
         attempts = run.attempts_of(stage.name, job.name)
+        if (stage.name, job.name) in run.accepted.reused_ends:
+            if attempts or not ready:
+                yield f"{stage.name}/{job.name} was taken over, and run or not reached all the same"
+            continue
         if attempts and not ready:
             yield f"{stage.name}/{job.name} began before the job before it had ended well"
         for number, attempt in enumerate(attempts, start=1):
@@ -178,6 +184,16 @@ def _of_order(run: Run) -> Iterator[str]:
         yield f"{'/'.join(key)} is no job of the accepted pipeline"
     if run.finished and run.finished.outcome == "COMPLETE" and not ready:
         yield "it is COMPLETE, and not all of its jobs ended well"
+
+
+def _of_reuse(run: Run, older: Run | None) -> Iterator[str]:
+    """What a run takes over is what the run before it ended with, and that run had ended."""
+    for key, ended in run.accepted.reused_ends.items():
+        source = older.ended_jobs().get(key) if older else None
+        if source is None or source.outputs != ended.outputs:
+            yield f"{run.id} takes over {'/'.join(key)}, which the run before it did not end with"
+        if older and older.finished_at and older.finished_at > run.accepted_at:
+            yield f"{run.id} goes on from a run that was still under way"
 
 
 def _of_haste(run: Run, hold_s: float) -> Iterator[str]:

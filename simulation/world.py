@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator import logs
-from orchestrator.errors import Unavailable
+from orchestrator.errors import BadRequest, Unavailable
 from orchestrator.identities import RunId
 from orchestrator.ledger import FactMemory
+from orchestrator.retrying import retry_from
 from orchestrator.secret_store import FixedSecret
 from orchestrator.services import Services
 from orchestrator.signature import sign
@@ -111,7 +112,12 @@ class World:
         self._press("mr-1", random.choice((THREE_STAGES, THREE_STAGES, AUTOML)))
         if random.random() < 0.2:
             self.timeline.after(random.random() * 600.0, self._press, "mr-2", THREE_STAGES)
-        for fault, latest_s in ((Fault.REPOST, 4000.0), (Fault.DEPLOY, 2000.0), (Fault.CANCEL, 2500.0)):
+        for fault, latest_s in (
+            (Fault.REPOST, 4000.0),
+            (Fault.RETRY, 4000.0),
+            (Fault.DEPLOY, 2000.0),
+            (Fault.CANCEL, 2500.0),
+        ):
             if fault in self.dice.enabled and random.random() < 0.3:
                 self.dice.happened[fault] += 1
                 self.timeline.after(random.random() * latest_s, self._come_between, fault)
@@ -154,6 +160,8 @@ class World:
             self.deploys += 1
             self._services = self._deployment()
             self.gate.note(f"*** deployed version {self.deploys}")
+        elif event is Fault.RETRY:
+            self.timeline.after(0.0, self._retry, random.choice(sorted(self.bodies)))
         elif event is Fault.CANCEL:
             self.timeline.after(0.0, self._cancel, RunId(random.choice(sorted(self.bodies)), random.choice((1, 1, 2))))
 
@@ -174,6 +182,27 @@ class World:
                 self.timeline.after(30.0, self._cancel, run)
 
         self.threads.start("cancel", work, ended)
+
+    def _retry(self, model_run_id: str) -> None:
+        """Somebody goes on from a stage of the newest run, with another parameter."""
+        numbers = self.bucket.names_of_folders(f"facts/runs/{model_run_id}/")
+        run = RunId(model_run_id, max(map(int, numbers), default=1))
+        services, random = self._instance(), self.dice.random
+        stage, changes = random.choice(("etl", "train", "inference", "scoring")), {"seed": random.randint(1, 9)}
+        self.gate.note(f"retry {run} from {stage} with {changes}")
+        self.posts += 1
+
+        def work() -> int:
+            try:
+                retry_from(services.begin(), run, stage, changes)
+            except Unavailable:
+                return 503
+            except BadRequest as error:
+                self.gate.note(error.sentence)
+                return 400
+            return 202
+
+        self.threads.start("retry", work, lambda status: self.gate.note(f"answers {status}"))
 
     def _wrong_hint(self) -> None:
         run = RunId(self.dice.random.choice(sorted(self.bodies)), 1)

@@ -37,6 +37,17 @@ class Accepted:
     config: dict[str, Any] | None = None
     clears: tuple[str, ...] = ()  # metadata keys that an older run of this model run left in Labelbox
     abandoned: bool = False  # written by reconcile in the place of a coordinator that never came back
+    # STAGE/JOB of an older run whose end this run takes over (retry from a stage): fields of Ended.
+    reused: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def reused_ends(self) -> dict[tuple[str, str], Ended]:
+        """The ends that this run takes over, by stage and job; they count as attempt 0."""
+        ends = {}
+        for name, values in self.reused.items():
+            stage, job = name.split("/", 1)
+            ends[stage, job] = Ended(stage, job, 0, **values)
+        return ends
 
     @cached_property
     def definition(self) -> Pipeline:

@@ -97,13 +97,14 @@ class Run:
         return next((item for item in every if self.identity(item.ref).id == attempt_id), None)
 
     def ended_jobs(self) -> dict[tuple[str, str], Ended]:
-        """The usable end of each job that has one."""
-        return {
+        """The usable end of each job that has one, of this run or taken over from an older one."""
+        own = {
             key: attempt.ended
             for key, attempts in self.attempts.items()
             for attempt in attempts
             if attempt.ended and attempt.ended.usable
         }
+        return {**self.accepted.reused_ends, **own}
 
 
 def fold(run_id: RunId, stored: Iterable[Stored]) -> Run | None:

@@ -43,6 +43,8 @@ def last_telling(run: Run, settings: Settings) -> Due | None:
     status, newest = "", None
     metadata: dict[str, str] = {**dict.fromkeys(run.accepted.clears, ""), "run": str(run.id)}
     for stage, job in run.pipeline.jobs():
+        if reused := run.accepted.reused_ends.get((stage.name, job.name)):
+            metadata = metadata | _metadata_of(run, job, reused)
         for attempt in run.attempts_of(stage.name, job.name):
             for change in _changes(attempt, stage.name, job, settings):
                 status, metadata = _raised(status, change.status), metadata | change.metadata

@@ -99,6 +99,8 @@ def _failed_of_problems(run: Run, problems: tuple[str, ...]) -> Finished:
 
 def _step_of_job(run: Run, stage: str, topic: str, job: JobSpec, now: datetime, settings: Settings) -> Step | None:
     attempts = run.attempts_of(stage, job.name)
+    if (stage, job.name) in run.accepted.reused_ends:
+        return None
     if not attempts:
         return Launch(AttemptRef(stage, job.name, 1), 1, topic)
     attempt = attempts[-1]
