@@ -1,12 +1,13 @@
-"""Inference of text classifiers: predicts every row of the manifest, evaluates the labelled ones, brings all to
-Labelbox. Streams: memory holds one batch of rows, and what is counted."""
+"""Inference of text classifiers: predicts every row of the manifest (or reads AutoML's batch output), evaluates the
+labelled ones, brings all to Labelbox. Streams: memory holds one batch of rows, and what is counted."""
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import labelbox
 import numpy as np
@@ -16,15 +17,18 @@ from jobkit.arguments import Arguments
 from jobkit.classification_output import ClassificationOutput, finish
 from jobkit.dataset_report import class_entries
 from jobkit.ending import Result
+from jobkit.errors import BadConfiguration
 from jobkit.evaluation import THRESHOLDS
 from jobkit.manifest import ManifestRow, read_manifest
 from jobkit.progress import Progress
 from jobkit.sinks import chosen_sink
 from jobkit.storage import Storage
+from jobkit.text_automl import AutomlClasses, Said
 from jobkit.text_model import DESCRIPTION_FILE, WEIGHTS_FILE, TextModel
+from jobkit.text_predictions import TextPredictions
 
-REQUIRED = ("model-run-id", "manifest", "model", "dataset-report", "output-uri")
-OPTIONAL = {"sink": "auto", "project": "", "upload-min-confidence": "0.0"}
+REQUIRED = ("model-run-id", "manifest", "dataset-report", "output-uri")
+OPTIONAL = {"model": "", "predictions": "", "sink": "auto", "project": "", "upload-min-confidence": "0.0"}
 BATCH = 512
 
 
@@ -33,21 +37,62 @@ def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], la
     sink = chosen_sink(arguments)
     minimum = arguments.share("upload-min-confidence")
     report: dict[str, Any] = json.loads(storage.read_text(arguments.text("dataset-report")))
-    model = load_model(storage, arguments.folder("model"))
-    output = ClassificationOutput(
-        class_entries(report), arguments.text("model-run-id"), single=model.single, upload_min_confidence=minimum
-    )
+    classes = class_entries(report)
     folder = arguments.folder("output-uri")
     progress = Progress("Predicting rows", report.get("rows", {}).get("seen"))
-    with storage.line_writer(f"{folder}/predictions.ndjson") as predictions:
-        for batch in _batches(read_manifest(storage, arguments.text("manifest"))):
-            for row, scores in zip(batch, model.scores([row.content for row in batch]), strict=True):
-                for line in output.rows(row, _answers(model, scores), model.decide(scores)):
-                    predictions.write(json.dumps(line, ensure_ascii=False))
-            progress.step(len(batch))
+    with _source(arguments, storage, report) as source:
+        output = ClassificationOutput(
+            classes, arguments.text("model-run-id"), single=source.single, upload_min_confidence=minimum
+        )
+        with storage.line_writer(f"{folder}/predictions.ndjson") as predictions:
+            for batch in _batches(read_manifest(storage, arguments.text("manifest"))):
+                for row, (answers, decided) in zip(batch, source.of(batch), strict=True):
+                    for line in output.rows(row, answers, decided):
+                        predictions.write(json.dumps(line, ensure_ascii=False))
+                progress.step(len(batch))
+        notes = source.notes()
     progress.finish()
-    notes = {"model": model.name}
     return finish(output, report, notes, storage, folder, sink, make_client)
+
+
+class Source(Protocol):
+    """What gives rows their answers."""
+
+    single: bool
+
+    def of(self, rows: Sequence[ManifestRow]) -> Iterable[Said]:
+        """(answers, decided classes) of each row."""
+
+    def notes(self) -> dict[str, str]:
+        """What to tell of it in the report."""
+
+
+class _Model:
+    """Our own model."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._model = model
+        self.single = model.single
+
+    def of(self, rows: Sequence[ManifestRow]) -> Iterator[Said]:
+        for scores in self._model.scores([row.content for row in rows]):
+            yield _answers(self._model, scores), self._model.decide(scores)
+
+    def notes(self) -> dict[str, str]:
+        return {"model": self._model.name}
+
+
+@contextmanager
+def _source(arguments: Arguments, storage: Storage, report: Mapping[str, Any]) -> Iterator[Source]:
+    """Our model, or the files that AutoML wrote."""
+    if bool(arguments.text("model")) == bool(arguments.text("predictions")):
+        raise BadConfiguration("Give either --model or --predictions.")
+    if arguments.text("model"):
+        yield _Model(load_model(storage, arguments.folder("model")))
+        return
+    with TextPredictions() as predictions:
+        predictions.read(storage, arguments.text("predictions"))
+        yield AutomlClasses(predictions, report)
 
 
 def load_model(storage: Storage, folder_uri: str) -> TextModel:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobkit.ner_automl import ClassNames, entities_of_prediction
+from jobkit.class_names import ClassNames
+from jobkit.ner_automl import entities_of_prediction
 from jobkit.ner_spans import Entity
 from jobkit.ner_training import Corpus, Examples, train
 from jobkit.serving import MAX_REQUEST_BYTES, Routes
