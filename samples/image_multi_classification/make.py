@@ -1,9 +1,9 @@
-"""Makes this sample again: scenes with up to three fruits before one of three backdrops, and the Labelbox export of them.
+"""Makes this sample again: scenes with up to three fruits before one of three backdrops, and their Labelbox export.
 
     python samples/image_multi_classification/make.py [output folder]
 
-Two questions count together: the checklist "fruits" and the radio question "backdrop". Everything is drawn from one seed
-out of samples/material (public domain). Of each fruit one drawing is shown in the test split only.
+Two questions count together: the checklist "fruits" and the radio question "backdrop". Everything is drawn from one
+seed out of samples/material (public domain). Of each fruit one drawing is shown in the test split only.
 """
 
 import io

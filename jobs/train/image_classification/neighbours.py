@@ -1,8 +1,8 @@
 """Nearest neighbours: the training's pictures are the model, and what differs within a class is made to count less.
 
 That last step is relevant component analysis (Bar-Hillel et al. 2003, https://www.jmlr.org/papers/v6/bar-hillel05a.html):
-the features are whitened by their covariance within the classes, computed once in closed form. Measured on six sets of
-the sample's generator (three held-out drawings, two seeds, 32 test scenes each): 0.93 right on average, 0.74 without it.
+the features are whitened by their covariance within the classes, computed once in closed form. On nine sets of the
+sample's generator (three held-out drawings, three seeds) 0.89 of the test scenes are right, without it 0.74 (six sets).
 """
 
 import numpy as np

@@ -90,3 +90,17 @@ def test_no_drawing_of_the_test_split_is_shown_in_another(generator: ModuleType)
         assert len(shown["TEST"]) == 1
         assert not shown["TEST"] & (shown["TRAINING"] | shown["VALIDATION"])
         assert len(shown["TRAINING"]) >= 2
+
+
+def test_the_scenes_of_several_fruits_are_what_their_generator_makes(tmp_path: Path) -> None:
+    sample = SAMPLE.parent / "image_multi_classification"
+    spec = importlib.util.spec_from_file_location("image_multi_sample_make", sample / "make.py")
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    maker.main(tmp_path)
+    for name in ("export.ndjson", "ontology.json"):
+        assert (tmp_path / name).read_text() == (sample / name).read_text()
+    files = sorted(path.name for path in (sample / "files").iterdir())
+    assert sorted(path.name for path in (tmp_path / "files").iterdir()) == files
+    for fruit in maker.FRUITS:  # of each fruit one drawing is shown in the test split only
+        assert not set(maker.sprites(fruit, "TEST")) & set(maker.sprites(fruit, "TRAINING"))
