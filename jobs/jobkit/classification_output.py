@@ -3,9 +3,9 @@
 Used by text and image jobs alike: they bring (row, answers, decision) triples, this module does the rest.
 """
 
-import heapq
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import labelbox
@@ -16,14 +16,15 @@ from jobkit.evaluation import ClassificationEvaluation
 from jobkit.labelbox_rows import Row, checklist_row, classification_metric_rows, radio_row
 from jobkit.manifest import ManifestRow
 from jobkit.ontology import CHECKLIST
-from jobkit.report import MAX_EXAMPLES, MAX_TEXT, classification_page
-from jobkit.run_notes import told_of
+from jobkit.report_classification import ClassificationReport, Picture, classification_page, statistics_json
+from jobkit.report_gallery import Galleries
+from jobkit.report_statistics import SplitStatistics
 from jobkit.sinks import SinkChoice, bring
 from jobkit.splits import TEST
 from jobkit.storage import Storage
 
 VERSION = 1
-Example = tuple[str, str, str, str, float]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class ClassificationOutput:
@@ -38,10 +39,12 @@ class ClassificationOutput:
         self._classes = {entry.display_name: entry for entry in classes}
         self._features = {entry.display_name: entry.name for entry in classes}
         self.model_run_id = model_run_id
-        self._single = single
+        self.single = single
         self._minimum = upload_min_confidence
-        self._mistakes: list[tuple[float, str, Example]] = []
         self.evaluation = ClassificationEvaluation(self._classes, single=single)
+        self.statistics: dict[str, SplitStatistics] = {}
+        self.galleries = Galleries(single=single)
+        self.rows_by_split: dict[str, list[int]] = {}  # [labelled, without a label]
         self.counts = dict.fromkeys(
             ("rows", "predictions", "metric_rows", "metric_rows_cut", "below_upload_min_confidence", "unknown_class"), 0
         )
@@ -52,6 +55,7 @@ class ClassificationOutput:
         self.counts["rows"] += 1
         truth = row.labels if row.labelled else None
         self.evaluation.add(row.split, truth, answers, decided)
+        self.rows_by_split.setdefault(row.split, [0, 0])[truth is None] += 1
         if answers is not None:
             yield from self._prediction_rows(row.data_row_id, {name: answers[name] for name in decided})
         if truth is not None:
@@ -59,8 +63,9 @@ class ClassificationOutput:
             self.counts["metric_rows"] += len(metric_rows)
             self.counts["metric_rows_cut"] += cut
             yield from metric_rows
-            if row.split == TEST and set(truth) != set(decided):
-                self._remember(row, truth, answers or {}, decided)
+            statistics = self.statistics.setdefault(row.split, SplitStatistics(single=self.single))
+            statistics.add(truth, answers or {}, decided)
+            self.galleries.add(row, truth, answers, decided)
 
     def _prediction_rows(self, data_row_id: str, said: Mapping[str, float]) -> Iterator[Row]:
         """One row a question; a class that left the ontology is counted, not fatal."""
@@ -83,20 +88,6 @@ class ClassificationOutput:
                 best = max(options, key=lambda option: (options[option], option))  # a radio takes one answer
                 yield radio_row(self.model_run_id, data_row_id, question, best, options[best])
 
-    def _remember(
-        self, row: ManifestRow, truth: Collection[str], answers: Mapping[str, float], decided: Collection[str]
-    ) -> None:
-        """Keeps the surest mistakes for the report."""
-        sure = max((answers.get(name, 0.0) for name in decided), default=0.0)
-        example = (row.data_row_id, row.content[:MAX_TEXT], ", ".join(truth), ", ".join(decided) or "(none)", sure)
-        heapq.heappush(self._mistakes, (sure, row.data_row_id, example))
-        if len(self._mistakes) > MAX_EXAMPLES:
-            heapq.heappop(self._mistakes)
-
-    def examples(self) -> list[Example]:
-        """The mistakes kept, the surest first."""
-        return [example for _, _, example in sorted(self._mistakes, reverse=True)]
-
 
 def finish(
     output: ClassificationOutput,
@@ -106,8 +97,14 @@ def finish(
     folder: str,
     sink: str | SinkChoice,
     make_client: Callable[[], labelbox.Client],
+    *,
+    parameters: Mapping[str, str] = NOTHING,
+    picture: Picture | None = None,
 ) -> Result:
     """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.
+
+    `parameters` are the job's arguments, for the report; `picture` gives the thumbnail of a row whose content is an
+    image's uri (None: contents are texts).
 
     Safe to repeat: files are written over by themselves, and an upload of this folder's name is found again.
     """
@@ -116,25 +113,36 @@ def finish(
     outcome = bring(sink, rows, scope, folder.rsplit("/", 1)[-1], make_client)
     splits = output.evaluation.metrics()
     counts = {**output.counts, "uploaded": outcome.sent, "refused": outcome.refused}
+    outputs = {name: f"{folder}/{file}" for name, file in _FILES.items()}
+    shown = ClassificationReport(
+        title=f"Model run {scope}",
+        single=output.single,
+        splits=splits,
+        statistics=output.statistics,
+        galleries=output.galleries,
+        dataset=report,
+        rows=output.rows_by_split,
+        told={**notes, "upload": outcome.sentence},
+        parameters=parameters,
+        artifacts=outputs,
+        picture=picture,
+    )
+    statistics = statistics_json(shown)
     metrics = {
         "version": VERSION,
         "splits": splits,
+        "statistics": statistics,
         "counts": counts,
         "upload": {"state": outcome.state, "sentence": outcome.sentence, "reasons": list(outcome.reasons)},
         "classes": report["classes"],
         "notes": dict(notes),
     }
-    storage.write_text(f"{folder}/metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    told = told_of(report, notes, outcome.sentence)
-    page = classification_page("Model run report", splits, told, output.examples())
-    storage.write_text(f"{folder}/report.html", page, "text/html; charset=utf-8")
+    storage.write_text(outputs["metrics"], json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    page = classification_page(shown, statistics)
+    storage.write_text(outputs["report"], page, "text/html; charset=utf-8")
     headline = output.evaluation.summary(TEST)
     return Result(
-        outputs={
-            "predictions": f"{folder}/predictions.ndjson",
-            "metrics": f"{folder}/metrics.json",
-            "report": f"{folder}/report.html",
-        },
+        outputs=outputs,
         counts=counts,
         metrics=headline,
         metadata={
@@ -144,4 +152,5 @@ def finish(
     )
 
 
+_FILES = {"predictions": "predictions.ndjson", "metrics": "metrics.json", "report": "report.html"}
 _SHOWN = ("accuracy", "macro_f1", "micro_f1", "majority_baseline")

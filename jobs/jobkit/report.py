@@ -1,22 +1,18 @@
 """report.html: what the model can do, on one page that needs nothing else (no script, no style from elsewhere)."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-MAX_CONFUSION_CLASSES = 30  # a wider matrix is no longer read by anybody
+from jobkit.report_style import STYLE
+
+MAX_CONFUSION_CLASSES = 20  # a wider matrix is no longer read by anybody
 MAX_CLASSES = 500
 MAX_EXAMPLES = 50
 MAX_TEXT = 300
-
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1c2430}
-h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2.2rem}
-table{border-collapse:collapse;margin:.6rem 0}
-th,td{padding:.25rem .7rem;border-bottom:1px solid #dde2e8;text-align:right}
-th{font-weight:600;background:#f4f6f8}th:first-child,td:first-child{text-align:left}
-.note{color:#5b6673}.good{background:#d9f2df}.bad{background:#fbe0dd}td.text{text-align:left;max-width:36rem}
-"""
+MAX_NAME = 120
+OTHERS = "all others"
 
 Cell = str | int | float
 _HEADLINES = (
@@ -31,66 +27,123 @@ _HEADLINES = (
 )
 
 
+def short(name: str, most: int = MAX_NAME) -> str:
+    """A name or text from the data, cut to a readable length; not yet escaped."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def _cell(value: Cell) -> str:
     return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """An HTML table; every cell is escaped."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join("<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], caption: str = "") -> str:
+    """An HTML table; every cell is escaped. The first column names its row. It scrolls alone where it is too wide."""
+    head = "".join(f'<th scope="col">{escape(name) or _UNNAMED}</th>' for name in header)
+    body = "".join(_row(row) for row in rows)
+    return framed(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", caption)
 
 
-def page(title: str, sections: Iterable[tuple[str, str]]) -> str:
-    """The whole page; a section is (heading, HTML made by this module)."""
-    parts = "".join(f"<h2>{escape(heading)}</h2>{body}" for heading, body in sections if body)
+def _row(row: Sequence[Cell]) -> str:
+    first, *others = row
+    return f'<tr><th scope="row">{_cell(first)}</th>{"".join(f"<td>{_cell(value)}</td>" for value in others)}</tr>'
+
+
+def framed(inside: str, caption: str = "") -> str:
+    """A table around rows that are HTML already."""
+    told = f"<caption>{escape(caption)}</caption>" if caption else ""
+    label = escape(caption or "Table")
+    return f'<div class="scroll" role="group" tabindex="0" aria-label="{label}"><table>{told}{inside}</table></div>'
+
+
+_UNNAMED = '<span class="unseen">what</span>'
+
+
+def page(title: str, sections: Iterable[tuple[str, str]], lead: str = "") -> str:
+    """The whole page; a section is (heading, HTML made by these modules), `lead` HTML below the title."""
+    shown = [(f"part-{number}", escape(heading), body) for number, (heading, body) in enumerate(sections, 1) if body]
+    links = "".join(f'<li><a href="#{ident}">{heading}</a></li>' for ident, heading, _ in shown)
+    parts = "".join(
+        f'<section aria-labelledby="{ident}"><h2 id="{ident}">{heading}</h2>{body}</section>'
+        for ident, heading, body in shown
+    )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>{parts}</body></html>\n"
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{STYLE}</style></head><body><header><h1>{escape(title)}</h1>{lead}"
+        f'<nav aria-label="Parts of the report"><ul>{links}</ul></nav></header><main>{parts}</main></body></html>\n'
     )
 
 
-def facts(pairs: Mapping[str, str]) -> str:
+def facts(pairs: Mapping[str, str], caption: str = "") -> str:
     """A two-column table of names and sentences."""
-    return table(("", ""), pairs.items()) if pairs else ""
+    if not pairs:
+        return ""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td class="text">{escape(str(value))}</td></tr>'
+        for name, value in pairs.items()
+    )
+    head = '<thead><tr><th scope="col">what</th><th scope="col" class="text">value</th></tr></thead>'
+    return framed(f"{head}<tbody>{lines}</tbody>", caption)
 
 
 def headline_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
     """One line a split, with the majority baseline beside the model."""
     shown = [pair for pair in _HEADLINES if any(pair[0] in figures for figures in splits.values())]
     rows = [[name, *(figures.get(key, "") for key, _ in shown)] for name, figures in splits.items()]
-    return table(["split", *(label for _, label in shown)], rows) if rows else ""
+    return table(["split", *(label for _, label in shown)], rows, "Figures by split") if rows else ""
 
 
 def class_table(figures: Mapping[str, Any]) -> str:
     """Precision, recall and F1 of each class of one split, the most frequent first."""
     classes = sorted(figures["classes"].items(), key=lambda item: (-item[1]["support"], item[0]))
     columns = ("support", "tp", "fp", "fn", "precision", "recall", "f1")
-    rows = [[name, *(counts[column] for column in columns)] for name, counts in classes[:MAX_CLASSES]]
+    rows = [[short(name), *(counts[column] for column in columns)] for name, counts in classes[:MAX_CLASSES]]
     cut = (
         f'<p class="note">{len(classes) - MAX_CLASSES} more classes: metrics.json</p>'
         if len(classes) > MAX_CLASSES
         else ""
     )
-    return table(["class", *columns], rows) + cut
+    return table(["class", *columns], rows, "Each class, the most frequent first") + cut
 
 
 def confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> str:
-    """True classes down, predicted ones across; empty where it would be too wide to read."""
-    across = sorted({name for row in confusion.values() for name in row})
-    if not confusion or max(len(across), len(confusion)) > MAX_CONFUSION_CLASSES:
+    """True classes down, predicted ones across. Of more than MAX_CONFUSION_CLASSES, those with the most rows are shown
+    and the others added up."""
+    rows: Counter[str] = Counter()
+    for true, line in confusion.items():
+        rows[true] += sum(line.values())
+        rows.update(dict.fromkeys(line, 0))
+    if not rows:
         return ""
-    head = "".join(f"<th>{escape(name) or '(none)'}</th>" for name in across)
-    lines = []
-    for true in sorted(confusion):
-        cells = []
-        for predicted in across:
-            count = confusion[true].get(predicted, 0)
-            style = "" if not count else ' class="good"' if predicted == true else ' class="bad"'
-            cells.append(f"<td{style}>{count or ''}</td>")
-        lines.append(f"<tr><td>{escape(true)}</td>{''.join(cells)}</tr>")
-    return f"<table><thead><tr><th>true \\ said</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    names = sorted((name for name in rows if name), key=lambda name: (-rows[name], name))
+    kept = sorted(names[:MAX_CONFUSION_CLASSES]) if len(names) > MAX_CONFUSION_CLASSES else sorted(names)
+    place = {name: index for index, name in enumerate(kept)}
+    other, none = len(kept), len(kept) + 1  # the last two columns, shown where they hold something
+    counts = [[0] * (none + 1) for _ in range(other + 1)]
+    for true, line in confusion.items():
+        for said, count in line.items():
+            counts[place.get(true, other)][place.get(said, other) if said else none] += count
+    labels = [*(short(name) for name in kept), OTHERS, "(none)"]
+    across = [index for index in range(none + 1) if index < other or any(line[index] for line in counts)]
+    down = [index for index in range(other + 1) if index < other or any(counts[other])]
+    head = "".join(f'<th scope="col">{escape(labels[index])}</th>' for index in across)
+    body = "".join(_confusion_row(labels[index], counts[index], across, index, other) for index in down)
+    caption = f"True classes down, what the model said across; {len(names)} classes"
+    if len(names) > len(kept):
+        caption += f". Shown are the {len(kept)} with the most rows; the other {len(names) - len(kept)} are added up"
+    head = f'<thead><tr><th scope="col">true \\ said</th>{head}</tr></thead>'
+    return framed(f"{head}<tbody>{body}</tbody>", caption)
+
+
+def _confusion_row(label: str, counts: Sequence[int], across: Sequence[int], own: int, other: int) -> str:
+    total = sum(counts)
+    cells = []
+    for index in across:
+        count = counts[index]
+        kind = "good" if index == own and own != other else "bad"
+        style = f' class="{kind}" style="--share:{0.12 + 0.4 * count / total:.2f}"' if count and index != other else ""
+        cells.append(f"<td{style}>{count or ''}</td>")
+    return f'<tr><th scope="row">{escape(label)}</th>{"".join(cells)}</tr>'
 
 
 def confidence_table(figures: Mapping[str, Any]) -> str:
@@ -106,37 +159,5 @@ def confidence_table(figures: Mapping[str, Any]) -> str:
         rows.append(
             [f"≥ {threshold}", tp / (tp + fp) if tp + fp else 0.0, tp / (tp + fn) if tp + fn else 0.0, tp, fp, fn]
         )
-    return table(("confidence", "precision", "recall", "tp", "fp", "fn"), rows)
-
-
-def example_table(examples: Sequence[tuple[str, str, str, str, float]]) -> str:
-    """Mistakes to look at: (data row id, text, true, said, confidence)."""
-    if not examples:
-        return ""
-    head = "".join(f"<th>{name}</th>" for name in ("data row", "content", "true", "said", "confidence"))
-    lines = "".join(
-        f'<tr><td>{escape(row_id)}</td><td class="text">{escape(text[:MAX_TEXT])}</td>'
-        f"<td>{escape(true)}</td><td>{escape(said)}</td><td>{confidence:.2f}</td></tr>"
-        for row_id, text, true, said, confidence in examples[:MAX_EXAMPLES]
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
-
-
-def classification_page(
-    title: str,
-    splits: Mapping[str, Mapping[str, Any]],
-    notes: Mapping[str, str],
-    examples: Sequence[tuple[str, str, str, str, float]],
-) -> str:
-    """The report of a classification run; `splits` is metrics.json's, `notes` what happened beside."""
-    shown = "test" if "test" in splits else next(iter(splits), "")
-    sections = [("In short", headline_table(splits)), ("The run", facts(notes))]
-    if shown:
-        figures = splits[shown]
-        sections += [
-            (f"Classes ({shown})", class_table(figures)),
-            (f"What is taken for what ({shown})", confusion_table(figures.get("confusion", {}))),
-            (f"If only sure answers counted ({shown})", confidence_table(figures)),
-            (f"Mistakes ({shown}), the surest first", example_table(examples)),
-        ]
-    return page(title, sections)
+    caption = "All classes together, if only answers of at least a confidence counted"
+    return table(("confidence", "precision", "recall", "tp", "fp", "fn"), rows, caption)

@@ -22,6 +22,7 @@ from jobkit.image_predictions import ImagePredictions, ReadFigures
 from jobkit.labelbox import client
 from jobkit.manifest import read_manifest
 from jobkit.progress import Progress, say
+from jobkit.report_thumbnails import Thumbnails
 from jobkit.sinks import SINKS
 from jobkit.storage import Storage
 
@@ -48,7 +49,17 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
         figures = predictions.figures
     say("All rows are matched", rows=output.counts["rows"], without_prediction=missing, errors=figures.errors)
     said = {**notes(figures, missing), **told_in_report}
-    result = finish(output, report, said, storage, folder, sink, make_client)
+    result = finish(
+        output,
+        report,
+        said,
+        storage,
+        folder,
+        sink,
+        make_client,
+        parameters=arguments.values,
+        picture=Thumbnails(storage).of_example,
+    )
     counts = {
         **result.counts,
         "rows_without_prediction": missing,
