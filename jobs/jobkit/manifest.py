@@ -7,6 +7,8 @@ from typing import Any
 
 from jobkit.storage import Storage
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for each row
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
@@ -42,7 +44,7 @@ class ManifestRow:
             body["note"] = self.note
         if self.details:
             body["details"] = self.details
-        return json.dumps(body, ensure_ascii=False)
+        return _encode(body)
 
     @classmethod
     def from_line(cls, line: str) -> "ManifestRow":

@@ -25,6 +25,7 @@ from jobkit.splits import ML_USE, SPLITS, TRAINING
 from jobkit.storage import Storage
 
 TASK = "entities"
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for each row
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def training_line(row: ManifestRow) -> str:
         "textSegmentAnnotations": annotations,
         "dataItemResourceLabels": {ML_USE: row.split},
     }
-    return json.dumps(body, ensure_ascii=False)
+    return _encode(body)
 
 
 def entities_of(row: ManifestRow) -> tuple[Entity, ...] | None:
@@ -105,7 +106,7 @@ class EntityDataset:
         found = [] if note else [(one.start, one.end, one.name) for one in read.entities]
         unit = read.unit if read.wide else CODE_POINTS
         waiting = [row.data_row_id, row.global_key, content, split, found, note, unit, read.nested]
-        self._spool.write(json.dumps(waiting, ensure_ascii=False).encode("utf-8") + b"\n")
+        self._spool.write(_encode(waiting).encode("utf-8") + b"\n")
 
     def _count(self, read: RowEntities, split: str) -> None:
         self._labelled_in[split] += 1

@@ -101,18 +101,19 @@ def _vote(
 ) -> tuple[list[Entity] | None, list[str]]:
     """(a label's distinct entities, reasons of those not used). None when the label has entities but none that can be
     used: it is no sign that the text has none."""
-    found: dict[Entity, None] = {}
+    found: dict[tuple[int, int, str], Entity] = {}
     skipped = []
-    for (_, key), place in zip(pairs, places, strict=True):
+    for (_, tool), place in zip(pairs, places, strict=True):
         span = place.span(unit)
         if span is None:
             skipped.append(place.reason)
             continue
-        entity = Entity(span[0], span[1], key)
-        if entity in found:
+        key = (*span, tool)
+        if key in found:
             skipped.append(DUPLICATE)
-        found[entity] = None
-    return (None if skipped and not found else list(found)), skipped
+        else:
+            found[key] = Entity(*key)
+    return (None if skipped and not found else list(found.values())), skipped
 
 
 def _nested(annotation: ObjectAnnotation) -> Iterator[dict[str, Any]]:

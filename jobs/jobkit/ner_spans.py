@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 CODE_POINTS = "code_points"
 UTF16 = "utf16"
@@ -140,10 +141,10 @@ def without_overlaps(entities: Sequence[Entity]) -> tuple[tuple[Entity, ...], in
 
     Of two that overlap the longer stays, of equally long ones the one that stands or was named first.
     """
+    if all(before.end <= after.start for before, after in pairwise(entities)):
+        return tuple(entities), 0, 0  # nearly all texts
     distinct = dict.fromkeys(entities)
     duplicates = len(entities) - len(distinct)
-    if len(distinct) == 1:
-        return tuple(distinct), duplicates, 0
     kept: list[Entity] = []
     starts: list[int] = []  # of `kept`, which stays sorted, so that thousands of entities a text stay quick
     for entity in sorted(distinct, key=lambda one: (one.start - one.end, one.start)):
