@@ -9,6 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ AREAS: dict[str, tuple[float, float]] = {
 DEFAULT_CONFIDENCE = 0.5  # of the headline's precision and recall
 _LOWS = np.array([low for low, _ in AREAS.values()])[:, None]
 _HIGHS = np.array([high for _, high in AREAS.values()])[:, None]
+_THRESHOLDS = np.array(THRESHOLDS)
 _CELLS = len(AREAS) * len(OVERLAPS)
 _BITS = np.left_shift(np.uint64(1), np.arange(_CELLS, dtype=np.uint64)).reshape(len(AREAS), len(OVERLAPS))
 
@@ -54,12 +56,14 @@ class Matched:
     shared: Floats
     labelled: NDArray[np.intp]
 
-    def counts(self, confidence: float) -> tuple[int, int, int, int]:
-        """(TP, FP, TN, FN) if only boxes of at least the confidence were predicted; TN is not known of boxes."""
-        said = self.scores >= confidence
-        tp = int((said & self.hits[:, 0, 0]).sum())
-        fp = int((said & ~self.hits[:, 0, 0] & ~self.ignored[:, 0, 0]).sum())
-        return tp, fp, 0, int(self.labelled[0]) - tp
+    @cached_property
+    def by_confidence(self) -> dict[float, tuple[int, int, int, int]]:
+        """Confidence -> (TP, FP, TN, FN) if only boxes of at least that were predicted; TN is not known of boxes."""
+        said = self.scores[None, :] >= _THRESHOLDS[:, None]
+        hit, wrong = self.hits[:, 0, 0], ~(self.hits[:, 0, 0] | self.ignored[:, 0, 0])
+        hits, labelled = (said & hit).sum(axis=1).tolist(), int(self.labelled[0])
+        wrongs = (said & wrong).sum(axis=1).tolist()
+        return {at: (tp, fp, 0, labelled - tp) for at, tp, fp in zip(THRESHOLDS, hits, wrongs, strict=True)}
 
 
 def match(predicted: Boxes, labelled: Boxes) -> Matched:
@@ -129,8 +133,7 @@ class _Class:
         self.scores.extend(matched.scores[first])
         self.hits.extend((matched.hits[first] * _BITS).sum(axis=(1, 2), dtype=np.uint64).tolist())
         self.ignored.extend((matched.ignored[first] * _BITS).sum(axis=(1, 2), dtype=np.uint64).tolist())
-        for confidence in THRESHOLDS:
-            tp, fp, _, _ = matched.counts(confidence)
+        for confidence, (tp, fp, _, _) in matched.by_confidence.items():
             self.tp[confidence] += tp
             self.fp[confidence] += fp
         sure = (matched.partner >= 0) & (matched.scores >= DEFAULT_CONFIDENCE)

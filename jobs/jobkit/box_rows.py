@@ -39,7 +39,7 @@ def metric_rows(data_row_id: str, pairs: Mapping[str, Matched], features: Mappin
     present.sort(key=lambda name: (not pairs[name].labelled[0], name))
     rows = []
     for name in present[:MAX_METRICS_PER_ROW]:
-        counts = {str(threshold): list(pairs[name].counts(threshold)) for threshold in THRESHOLDS}
+        counts = {str(confidence): list(counted) for confidence, counted in pairs[name].by_confidence.items()}
         row = confusion_row(data_row_id, features.get(name, name), counts)
         rows.append({**row, "metricName": METRIC_NAME})
     return rows, max(len(present) - MAX_METRICS_PER_ROW, 0)
