@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from jobkit.ner_evaluation import OVERLAP, Match
-from jobkit.report import class_table, confidence_table, facts, page, table
+from jobkit.report import class_table, confidence_table, facts, framed, page, short, table
 
 MAX_EXAMPLES = 40
 
@@ -22,6 +22,7 @@ _HEADLINES = (
     ("rows_without_prediction", "rows without prediction"),
 )
 _COLOURS = {"right": "#d9f2df", "wrong": "#fbe0dd", "missed": "#fff1c9"}
+_SIGNS = {"right": "✓", "wrong": "✗", "missed": "○"}  # colours alone are not seen by everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def marked(text: str, matched: Match) -> str:
         sure = "" if kind == "missed" else f" {entity.confidence:.2f}"
         parts.append(
             f'<mark style="background:{_COLOURS[kind]}" title="{kind}">{escape(text[start:end])}'
-            f"<sub>{escape(entity.name)}{sure}</sub></mark>"
+            f"<sub>{_SIGNS[kind]} {escape(short(entity.name))}{sure}</sub></mark>"
         )
         shown = max(shown, end)
     parts.append(escape(text[shown:]))
@@ -59,14 +60,16 @@ def marked(text: str, matched: Match) -> str:
 def _example_table(examples: Sequence[Example]) -> str:
     if not examples:
         return ""
-    legend = " ".join(f'<mark style="background:{colour}">{kind}</mark>' for kind, colour in _COLOURS.items())
+    legend = " ".join(
+        f'<mark style="background:{colour}">{_SIGNS[kind]} {kind}</mark>' for kind, colour in _COLOURS.items()
+    )
     lines = "".join(
-        f'<tr><td>{escape(one.data_row_id)}</td><td class="text" style="white-space:pre-wrap">'
+        f'<tr><th scope="row">{escape(short(one.data_row_id))}</th><td class="text" style="white-space:pre-wrap">'
         f"{marked(one.text, one.matched)}</td></tr>"
         for one in examples[:MAX_EXAMPLES]
     )
-    head = "<thead><tr><th>data row</th><th>text</th></tr></thead>"
-    return f'<p class="note">{legend}</p><table>{head}<tbody>{lines}</tbody></table>'
+    head = '<thead><tr><th scope="col">data row</th><th scope="col" class="text">text</th></tr></thead>'
+    return f'<p class="note">{legend}</p>{framed(f"{head}<tbody>{lines}</tbody>", "Texts with what was found")}'
 
 
 def entity_page(
