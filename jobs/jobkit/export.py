@@ -110,7 +110,7 @@ def parse_row(body: object, model_run_id: str) -> ExportRow:
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         problem = problem or "the labels have a shape that is not known"
     return ExportRow(
-        data_row_id=data_row_id,
+        data_row_id=_text(data_row_id),
         global_key=_text_or_none(data_row.get("global_key")),
         external_id=_text_or_none(data_row.get("external_id")),
         row_data=row_data if isinstance(row_data, str) else "",
@@ -137,14 +137,20 @@ def _run_section(experiments: object, model_run_id: str) -> dict[str, Any]:
 
 
 def _text_or_none(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return _text(value) if isinstance(value, str) and value else None
+
+
+def _text(value: object) -> str:
+    """As text that UTF-8 can carry: half a surrogate pair, which JSON can name, becomes "?"."""
+    text = str(value or "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _label(item: dict[str, Any]) -> Label:
     annotations = item.get("annotations") or {}
     performance = item.get("performance_details") or {}
     return Label(
-        label_id=str(item.get("id", "")),
+        label_id=_text(item.get("id")),
         classifications=tuple(_classifications(annotations.get("classifications"))),
         objects=tuple(_object(entry) for entry in annotations.get("objects") or ()),
         skipped=bool(performance.get("skipped")),
@@ -153,9 +159,9 @@ def _label(item: dict[str, Any]) -> Label:
 
 def _object(entry: dict[str, Any]) -> ObjectAnnotation:
     return ObjectAnnotation(
-        feature_schema_id=str(entry.get("feature_schema_id") or ""),
-        name=str(entry.get("name") or ""),
-        kind=str(entry.get("annotation_kind") or ""),
+        feature_schema_id=_text(entry.get("feature_schema_id")),
+        name=_text(entry.get("name")),
+        kind=_text(entry.get("annotation_kind")),
         body=entry,
         classifications=tuple(_classifications(entry.get("classifications"))),
     )
@@ -170,17 +176,17 @@ def _classifications(entries: list[dict[str, Any]] | None) -> Iterator[Classific
                 answers.extend(_answer(one) for one in (given if isinstance(given, list) else [given]))
         free_text = entry.get("text_answer")
         yield Classification(
-            feature_schema_id=str(entry.get("feature_schema_id") or ""),
-            name=str(entry.get("name") or ""),
+            feature_schema_id=_text(entry.get("feature_schema_id")),
+            name=_text(entry.get("name")),
             answers=tuple(answers),
-            text=str(free_text.get("content") or "") if free_text else None,
+            text=_text(free_text.get("content")) if free_text else None,
         )
 
 
 def _answer(entry: dict[str, Any]) -> Answer:
     return Answer(
-        feature_schema_id=str(entry.get("feature_schema_id") or ""),
-        name=str(entry.get("name") or ""),
-        value=str(entry.get("value") or ""),
+        feature_schema_id=_text(entry.get("feature_schema_id")),
+        name=_text(entry.get("name")),
+        value=_text(entry.get("value")),
         classifications=tuple(_classifications(entry.get("classifications"))),
     )

@@ -91,7 +91,10 @@ def _follow(url: str, rules: FetchRules, deadline: float) -> bytes:
         answer = _get(url, rules, deadline)
         if isinstance(answer, bytes):
             return answer
-        url = urljoin(url, answer)
+        try:
+            url = urljoin(url, answer)
+        except ValueError as error:
+            raise FetchRefusedError("bad_url", "the redirect's URL cannot be read") from error
     raise FetchRefusedError("too_many_redirects", f"more than {MAX_REDIRECTS} redirects")
 
 
@@ -148,9 +151,9 @@ def _retry_after(value: str | None) -> float:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_S)  # "nan" gives 0: it is larger than nothing
 
 
 def _connection(url: str, rules: FetchRules) -> tuple[http.client.HTTPConnection, str]:
@@ -167,7 +170,7 @@ def _connection(url: str, rules: FetchRules) -> tuple[http.client.HTTPConnection
     port = port or (443 if secure else 80)
     address = _checked_address(host, port, rules)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    path = path.encode("utf-8").decode("latin-1") if not path.isascii() else path
+    path = path.encode("utf-8", "replace").decode("latin-1") if not path.isascii() else path
     kind = _PinnedHttps if secure else _PinnedHttp
     return kind(host, port, address, rules.timeout_s), _quoted(path)
 

@@ -42,7 +42,10 @@ class StoredImage:
 
 
 def unsigned(url: str) -> str:
-    """The URL without what a signature adds, so that a row whose URL was signed anew is known again."""
+    """The URL without what a signature adds, so that a row whose URL was signed anew is known again.
+
+    ValueError for one that cannot be read.
+    """
     parts = urlsplit(url)
     kept = [
         (name, value)
@@ -69,9 +72,9 @@ class ImageSource:
         """The bytes behind the URL; FetchRefusedError says why there are none."""
         if not url.startswith("gs://"):
             return fetch(url, self._rules)
-        if split_uri(url)[0] not in self._data_buckets:
-            raise FetchRefusedError("bucket_refused", "the bucket is none of the deployment's data buckets")
         try:
+            if split_uri(url)[0] not in self._data_buckets:
+                raise FetchRefusedError("bucket_refused", "the bucket is none of the deployment's data buckets")
             if self._storage.size(url) > self._rules.max_bytes:
                 raise FetchRefusedError("too_large", f"more than {self._rules.max_bytes} bytes")
             return self._storage.read_bytes(url)
@@ -92,7 +95,10 @@ class ImageStore:
 
         Raises FetchRefusedError and BadImageError when there is no picture to be had.
         """
-        key = hashlib.sha256(f"{data_row_id}\n{unsigned(url)}".encode()).hexdigest()
+        try:
+            key = hashlib.sha256(f"{data_row_id}\n{unsigned(url)}".encode()).hexdigest()
+        except ValueError as error:  # an address that is none, or half a surrogate pair in it
+            raise FetchRefusedError("bad_url", "the URL cannot be read") from error
         index_uri = f"{self._root}/index/{key}.json"
         known = self._indexed(index_uri)
         if known is not None:

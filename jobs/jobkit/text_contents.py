@@ -99,7 +99,10 @@ class TextReader:
 
 def _stored_object(url: str) -> str | None:
     """gs://bucket/object of an unsigned https address of Cloud Storage; None for any other."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None  # the fetch room says what is wrong with it
     if parts.hostname not in _STORAGE_HOSTS or parts.query:
         return None
     return f"gs:/{unquote(parts.path)}"
