@@ -207,6 +207,24 @@ def test_rows_that_nobody_judged_are_predicted_and_not_trained_on(
     assert "the entity class 'left-the-ontology' (1) is not in the ontology" in jobs.report()["notes"]
 
 
+MALFORMED = {
+    "objects are texts": ["Person"],
+    "an object is a list": [[1, 2]],
+    "an object is nothing": [None],
+}
+
+
+@pytest.mark.parametrize("objects", MALFORMED.values(), ids=MALFORMED)
+def test_baseline_one_malformed_object_does_not_kill_the_run(
+    jobs: Jobs, start_labelbox: StartLabelbox, tmp_path: Path, objects: list[Any]
+) -> None:
+    bad = label()
+    bad["annotations"]["objects"] = objects
+    serve(start_labelbox, tmp_path, [exports.row("malformed", PLAIN, [bad])])
+    assert run(jobs)["counts"]["labelled"] == 40
+    assert jobs.report()["skipped"] == {"unreadable_row": {"count": 1, "ids": ["malformed"]}}
+
+
 VOTES = {
     "majority": [("Ada", "Person")],
     "first": [("Ada", "Person"), ("Rome", "City")],
@@ -368,6 +386,13 @@ def test_answers_below_an_entity_are_kept_beside_it(jobs: Jobs, start_labelbox: 
     run(jobs)
     details = jobs.manifest()["nested"].details or {}
     assert details["nested"] == [{"under": PERSON, "question": "role", "answers": ["boss"]}]
+
+
+def test_baseline_an_export_that_takes_its_time_is_waited_for(
+    jobs: Jobs, start_labelbox: StartLabelbox, tmp_path: Path
+) -> None:
+    start_labelbox(sample(tmp_path / "sample", good_rows())).set(export_delay_polls=1, export_chunk_bytes=2000)
+    assert run(jobs)["counts"]["rows"] == 40
 
 
 PEAK = """
