@@ -22,10 +22,11 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """A circle with a word beside it."""
+    """A circle with a word beside it; `drop` adds a line down to the axis."""
 
     name: str
     place: Place
+    drop: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def _mark(mark: Mark) -> str:
     x, y = _x(mark.place[0]), _y(mark.place[1])
     side, shift = ("end", -9) if mark.place[0] > 0.5 else ("start", 9)
     below = y + 18 if mark.place[1] > 0.5 else y - 9
-    text = f'<text x="{x + shift:.1f}" y="{below:.1f}" text-anchor="{side}">{escape(mark.name)}</text>'
-    return f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>{text}'
+    text = f'<text class="word" x="{x + shift:.1f}" y="{below:.1f}" text-anchor="{side}">{escape(mark.name)}</text>'
+    drop = f'<line class="ideal" x1="{x:.1f}" y1="{y:.1f}" x2="{x:.1f}" y2="{_y(0)}"/>' if mark.drop else ""
+    return f'{drop}<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>{text}'
 
 
 def _frame(axes: Axes) -> str:

@@ -124,7 +124,11 @@ def _card(name: str, value: float, below: str) -> str:
 
 
 def _between(interval: Sequence[float] | Interval | None, method: str) -> str:
-    return f"95 %: {interval[0]:.3f} to {interval[1]:.3f} ({method})" if interval else "too few rows for an interval"
+    if not interval:
+        return "too few rows for an interval"
+    if interval[0] == interval[1]:
+        return f"no interval: every resample is the same ({method})"
+    return f"95 %: {interval[0]:.3f} to {interval[1]:.3f} ({method})"
 
 
 def _threshold(report: ClassificationReport, counts: Mapping[str, Any], found: SplitStatistics) -> str:
@@ -177,7 +181,7 @@ def _over_threshold(points: Sequence[Point], best: Point) -> str:
         Series("precision", _thinned([(one.threshold, one.precision) for one in points])),
         Series("recall", _thinned([(one.threshold, one.recall) for one in points])),
     ]
-    return curves(axes, series, [Mark(f"best: {best.threshold:g}", (best.threshold, best.f1))])
+    return curves(axes, series, [Mark(f"best: {best.threshold:g}", (best.threshold, best.f1), drop=True)])
 
 
 def _thinned(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -69,9 +69,9 @@ def _tally(heading: str, tally: Mapping[str, Any]) -> str:
         f'<td class="text">{_ids(item.get("ids", ()))}</td></tr>'
         for reason, item in sorted(tally.items(), key=lambda pair: (-pair[1]["count"], pair[0]))
     )
-    head = '<thead><tr><th scope="col">reason</th><th scope="col">rows</th><th scope="col">data rows</th></tr></thead>'
+    columns = '<th scope="col">reason</th><th scope="col">rows</th><th scope="col" class="text">data rows</th>'
     caption = f"With at most {MAX_IDS} data row ids each"
-    return f"<h3>{escape(heading)}</h3>{framed(f'{head}<tbody>{lines}</tbody>', caption)}"
+    return f"<h3>{escape(heading)}</h3>{framed(f'<thead><tr>{columns}</tr></thead><tbody>{lines}</tbody>', caption)}"
 
 
 def _duplicates(found: Mapping[str, Any]) -> str:

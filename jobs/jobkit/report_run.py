@@ -41,7 +41,7 @@ def job_links(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _value(text: str, linked: bool) -> str:
-    shown = escape(short(text, MAX_VALUE))
+    shown = escape(short(text, MAX_VALUE)) or '<span class="note">(empty)</span>'
     if not linked:
         return shown
     if text.startswith(f"{_CONSOLE}/"):
@@ -62,5 +62,5 @@ def run_table(pairs: Mapping[str, str], caption: str, environment: Mapping[str, 
         f'<tr><th scope="row">{escape(short(name))}</th><td class="text">{_value(str(value), linked)}</td></tr>'
         for name, value in pairs.items()
     )
-    head = '<thead><tr><th scope="col">what</th><th scope="col">value</th></tr></thead>'
+    head = '<thead><tr><th scope="col">what</th><th scope="col" class="text">value</th></tr></thead>'
     return framed(f"{head}<tbody>{lines}</tbody>", caption)

@@ -6,7 +6,8 @@ Streamed: memory by classes and not by rows. No library, so that every inference
 import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from jobkit.evaluation import DIGITS, f1, ratio
 
@@ -84,8 +85,15 @@ class ThresholdCurve:
         return Point(threshold, tp, fp, self._labelled - tp)
 
     def best(self) -> Point | None:
-        """Where F1 is best; of equal ones the nearest to 0.5."""
-        return max(self.points(), key=lambda one: (one.f1, -abs(one.threshold - 0.5)), default=None)
+        """Where F1 is best; of equal thresholds the nearest to 0.5. None without an answer."""
+        found: Point | None = None
+        points = self.points()
+        for point, lower in zip_longest(points, points[1:]):
+            least = GRID[bisect_right(GRID, lower.threshold)] if lower else GRID[0]  # as good as the point's own
+            same = replace(point, threshold=min(max(0.5, least), point.threshold))
+            if found is None or (same.f1, -abs(same.threshold - 0.5)) > (found.f1, -abs(found.threshold - 0.5)):
+                found = same
+        return found
 
     def average_precision(self) -> float:
         """Precision weighted by each step's gain in recall (scikit-learn's average_precision_score)."""

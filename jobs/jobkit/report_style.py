@@ -19,7 +19,8 @@ caption{text-align:left;color:var(--soft);padding-bottom:.3rem}
 th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 thead th{font-weight:600;background:var(--panel);vertical-align:bottom}tbody th{font-weight:400}
 th:first-child,td:first-child{text-align:left}tr.total th,tr.total td{font-weight:600}
-tbody th,td.text{overflow-wrap:anywhere}tbody th{min-width:7rem;max-width:24rem}td.text{text-align:left;max-width:44rem}
+tbody th{overflow-wrap:break-word;max-width:24rem}td.text{overflow-wrap:anywhere;max-width:44rem}
+thead th.text,td.text{text-align:left}
 .note{color:var(--soft)}
 td.good{background:rgb(var(--good) / var(--share,.25));font-weight:700}
 td.bad{background:rgb(var(--bad) / var(--share,.2))}
@@ -31,6 +32,7 @@ list-style:none}
 figure{margin:0}figcaption{color:var(--soft)}
 svg{max-width:100%;height:auto}svg.chart{width:100%;max-width:30rem;background:var(--panel);border-radius:.5rem}
 svg.chart text{font:11px system-ui,sans-serif;fill:var(--ink)}
+svg.chart text.word{font-weight:600;paint-order:stroke;stroke:var(--panel);stroke-width:5px}
 .grid{stroke:var(--line);stroke-width:1}.axis{stroke:var(--soft);stroke-width:1}
 .series{fill:none;stroke-width:2}.s0{stroke:var(--one)}.s1{stroke:var(--two);stroke-dasharray:7 3}
 .s2{stroke:var(--three);stroke-dasharray:2 3}.ideal{stroke:var(--soft);stroke-width:1;stroke-dasharray:4 4}
@@ -42,7 +44,7 @@ list-style:none}
 .gallery div{min-width:0;overflow-wrap:anywhere}.gallery p{margin:.1rem 0}.gallery code{font-size:.8rem}
 summary{cursor:pointer;color:var(--soft)}
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-@media (max-width:40rem){body{margin:1rem auto}th,td{padding:.25rem .4rem}tbody th{min-width:5rem}}
+@media (max-width:40rem){body{margin:1rem auto}th,td{padding:.25rem .4rem}}
 @media print{:root{color-scheme:light;--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--panel:#fff;--one:#0b62c4;
 --two:#a13f00;--three:#6a3fb5;--good:22 128 60;--bad:200 40 32}
 body{max-width:none;margin:0;font-size:10pt}nav{display:none}.scroll{overflow:visible}

@@ -121,6 +121,29 @@ def test_the_same_rows_give_the_same_intervals_and_one_row_gives_none() -> None:
     assert intervals(1) == {}
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "best"),
+    [
+        pytest.param([0.9, 0.8], [], 0.5, id="all right: nothing says that a threshold is needed"),
+        pytest.param([0.3], [], 0.3, id="all right, below the middle"),
+        pytest.param([0.9], [0.7], 0.701, id="just above the wrong one"),
+        pytest.param([0.2], [0.1], 0.2, id="both below the middle"),
+    ],
+)
+def test_of_equally_good_thresholds_the_one_nearest_to_the_middle_is_best(
+    right: list[float], wrong: list[float], best: float
+) -> None:
+    curve = ThresholdCurve()
+    for confidence in right:
+        curve.add(["a"], {"a": confidence})
+    for confidence in wrong:
+        curve.add([], {"a": confidence})
+    found = curve.best()
+    assert found is not None
+    assert found.threshold == best
+    assert (found.tp, found.fp) == (curve.at(best).tp, curve.at(best).fp)
+
+
 def test_no_prediction_at_all_has_no_curve() -> None:
     curve = ThresholdCurve()
     curve.add(["a"], {})
