@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage  # type: ignore[attr-defined]
+from google.cloud.storage import Client
 
 from orchestrator.facts import Ended, Stored, decode
 from orchestrator.identities import AttemptRef, RunId
@@ -81,7 +81,7 @@ class RunReader:
     """Reads one run's facts. Each fact is read once: it never changes."""
 
     def __init__(self, storage_host: str, bucket: str, run: RunId, pipeline: Pipeline) -> None:
-        client = storage.Client(
+        client = Client(
             project="local", credentials=AnonymousCredentials(), client_options={"api_endpoint": storage_host}
         )
         self._bucket = client.bucket(bucket)

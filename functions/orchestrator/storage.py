@@ -59,10 +59,10 @@ class Bucket:
             import os
 
             from google.auth.credentials import AnonymousCredentials
-            from google.cloud import storage  # type: ignore[attr-defined]
+            from google.cloud.storage import Client
 
             local = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
-            client = storage.Client(project=self._project, credentials=AnonymousCredentials() if local else None)
+            client = Client(project=self._project, credentials=AnonymousCredentials() if local else None)
             self._cached = client.bucket(self._name)
         return self._cached
 
