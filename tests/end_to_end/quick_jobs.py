@@ -14,6 +14,7 @@ _MAIN = '''"""Ends at once, with the result file as its last act."""
 
 import os
 import sys
+import time
 import urllib.parse
 import urllib.request
 
@@ -24,7 +25,14 @@ name = urllib.parse.quote(f"{folder}{os.environ['CLOUD_ML_JOB_ID']}/result.json"
 url = f"http://{host}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}"
 body = b'{"version": 1, "outputs": {"done": "gs://done"}, "counts": {}, "metrics": {}, "metadata": {}}'
 headers = {"Content-Type": "application/json"}
-urllib.request.urlopen(urllib.request.Request(url, body, headers, method="POST"), timeout=60).close()
+for left in reversed(range(100)):  # as Google's client does while storage refuses
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, body, headers, method="POST"), timeout=10).close()
+        break
+    except OSError:
+        if not left:
+            raise
+        time.sleep(0.3)
 '''
 
 

@@ -1,6 +1,6 @@
 """Concurrent runs while everything around them breaks: each ends COMPLETE, with one job per attempt, and is told.
 
-RUNS=20 SEED=7 in the environment (FAULT_RUNS, FAULT_SEED) makes it larger or another.
+FAULT_RUNS=20 FAULT_SEED=7 in the environment makes it larger, or another.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from local import deployment
 from local.cloud import SERVICE_SECRET, CloudOptions, EmbeddedCloud
 from local.deployment import FUNCTIONS
-from local.labelbox_side import ModelRunState, TrainingRequest
+from local.labelbox_side import ModelRunState, RequestRefused, TrainingRequest
 from local.processes import LOOPBACK
 from local.run_view import RunReader, RunView
 from local.state import StateFolder
@@ -37,6 +38,7 @@ from tests.end_to_end.quick_jobs import (
 
 RUNS = int(os.environ.get("FAULT_RUNS", "6"))
 SEED = int(os.environ.get("FAULT_SEED", "1"))
+OUTAGE_S = float(os.environ.get("FAULT_OUTAGE_S", "3"))  # how long something is away: the fault itself
 END_DEADLINE_S = 60.0 + 10.0 * RUNS
 IN_ORDER = ("EXPORTING_DATA", "TRAINING_MODEL", "COMPLETE")
 
@@ -69,7 +71,7 @@ class BreakingCloud:
         while True:
             try:
                 return str(request.send(self.cloud.origin, SERVICE_SECRET)["runId"])
-            except OSError:
+            except (OSError, RequestRefused):  # a 503 is such a refusal: the bucket is away
                 if time.monotonic() > give_up_at:
                     raise
                 time.sleep(0.1)
@@ -82,10 +84,10 @@ class BreakingCloud:
     def told(self, model_run: str) -> ModelRunState:
         return self.cloud.labelbox_control.model_run(model_run)
 
-    def refuse_creates(self, times: int) -> None:
-        """Vertex answers the next creates with RESOURCE_EXHAUSTED."""
+    def change_vertex(self, **settings: object) -> None:
+        """Vertex refuses the next creates (`create_refusals`: 429) or everything (`unavailable`: 503)."""
         url = f"http://{LOOPBACK}:{self.cloud.vertex_control_port}/settings"
-        body = json.dumps({"create_refusals": times}).encode()
+        body = json.dumps(settings).encode()
         urllib.request.urlopen(urllib.request.Request(url, body, method="POST"), timeout=10).close()
 
     def restart_pubsub(self) -> None:
@@ -93,15 +95,25 @@ class BreakingCloud:
         self.cloud.pubsub.start()
         self.cloud.pubsub.wait_ready()
 
-    def break_functions(self, chance: random.Random) -> None:
-        """Kill and restart every function once, in an order and at moments that the seed gives."""
-        order = chance.sample(FUNCTIONS, len(FUNCTIONS))
-        pubsub_falls_at = chance.randrange(len(order))
-        for place, function in enumerate(order):
+    def stop_storage(self) -> None:
+        self.cloud.storage.stop()
+        time.sleep(OUTAGE_S)
+        self.cloud.storage.launch()
+        self.cloud.storage.wait_ready()
+
+    def stop_vertex(self) -> None:
+        self.change_vertex(unavailable=True)
+        time.sleep(OUTAGE_S)
+        self.change_vertex(unavailable=False, create_refusals=3)
+
+    def break_everything(self, chance: random.Random) -> None:
+        """Each function is killed and starts again, Pub/Sub too; the bucket and Vertex are away for a while. The seed
+        gives the order and the moments."""
+        faults: list[Callable[[], None]] = [partial(self.cloud.restart, function) for function in FUNCTIONS]
+        faults += [self.restart_pubsub, self.stop_storage, self.stop_vertex]
+        for fault in chance.sample(faults, len(faults)):
             time.sleep(chance.uniform(0.0, 0.5))
-            self.cloud.restart(function)
-            if place == pubsub_falls_at:
-                self.restart_pubsub()
+            fault()
 
 
 def test_runs_end_complete_and_once_while_everything_around_them_breaks(
@@ -110,8 +122,8 @@ def test_runs_end_complete_and_once_while_everything_around_them_breaks(
     breaking = BreakingCloud(tmp_path)
     chance = random.Random(SEED)
     with breaking.cloud as cloud, ThreadPoolExecutor(RUNS + 1) as pool:
-        breaking.refuse_creates(3)
-        breakage = pool.submit(breaking.break_functions, chance)
+        breaking.change_vertex(create_refusals=3)
+        breakage = pool.submit(breaking.break_everything, chance)
         run_ids = dict(zip(breaking.model_runs, pool.map(breaking.post, breaking.model_runs), strict=True))
         breakage.result()
 
@@ -122,7 +134,7 @@ def test_runs_end_complete_and_once_while_everything_around_them_breaks(
         )
         assert ended
         cloud.labelbox_control.change({"down": True})
-        time.sleep(4.0)  # how long it is down is the fault itself
+        time.sleep(OUTAGE_S)
         cloud.labelbox_control.change({"down": False})
 
         eventually(
