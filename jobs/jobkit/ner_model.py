@@ -106,7 +106,9 @@ class EntityModel:
                 index += 1
             if index < len(tokens):
                 sure = min(sure, 1.0 - tokens[index].goes_on.get(f"I{number}", 0.0))
-            found.append(Entity(spans[first][0], spans[index - 1][1], self.classes[int(number)], max(sure, 0.0)))
+            found.append(
+                Entity(spans[first][0], spans[index - 1][1], self.classes[int(number)], min(max(sure, 0.0), 1.0))
+            )
         return found
 
     def save(self, folder: Path) -> None:

@@ -24,7 +24,7 @@ FEATURES = (AUTO, *KINDS)
 PENALTIES = ((0.1, 0.01), (0.02, 0.003), (0.5, 0.05))  # (c1, c2): how dear features and their weights are
 ITERATIONS = 100
 MANY_TOKENS = 300_000  # beyond it only the first penalty is tried: each fit takes minutes
-MAX_TOKENS = 2_000_000  # about 4 GB of memory while fitting; what comes after is left out and said so
+MAX_TOKENS = 2_000_000  # about 2.5 GB of memory while fitting; what comes after is left out and said so
 
 
 @dataclass
@@ -83,25 +83,27 @@ class Candidate:
 def train(corpus: Corpus, kind: str, iterations: int = ITERATIONS) -> Candidate:
     """The candidate that finds most on the validation split (exact micro F1; on a tie the one that was tried first).
     Without validation rows the first candidate is kept."""
-    training, validation = corpus.splits[TRAINING], corpus.splits[VALIDATION]
+    validation = corpus.splits[VALIDATION]
     if not corpus.classes:
         raise BadData("The training file has no training row with an entity.")
-    best: Candidate | None = None
-    for features_kind in KINDS if kind == AUTO else (kind,):
-        sequences = list(_sequences(training, corpus.classes, features_kind))
-        many = sum(len(tags) for _, tags in sequences) > MANY_TOKENS
-        for penalty in PENALTIES[:1] if many or not validation.texts else PENALTIES:
-            weights = _fit(sequences, penalty, iterations)
-            model = EntityModel(corpus.classes, features_kind, weights)
-            candidate = Candidate(model, penalty, evaluate(model, validation) if validation.texts else {})
-            score = candidate.figures.get("micro_f1", 0.0)
-            say("Candidate fitted", features=features_kind, c1=penalty[0], c2=penalty[1], validation_micro_f1=score)
-            if best is None or score > best.figures.get("micro_f1", 0.0):
-                best = candidate
-        if not validation.texts:
-            break
-    assert best is not None
-    return best
+    kinds: Sequence[str] = (kind,)
+    if kind == AUTO:
+        kinds = KINDS if validation.texts else KINDS[:1]
+    candidates = (candidate for kind in kinds for candidate in _candidates(corpus, kind, iterations))
+    return max(candidates, key=lambda candidate: candidate.figures.get("micro_f1", 0.0))
+
+
+def _candidates(corpus: Corpus, kind: str, iterations: int) -> Iterator[Candidate]:
+    """One candidate a penalty; of many tokens, or without validation rows to choose by, only one."""
+    training, validation = corpus.splits[TRAINING], corpus.splits[VALIDATION]
+    many = sum(len(places(text)) for text in training.texts) > MANY_TOKENS
+    for penalty in PENALTIES[:1] if many or not validation.texts else PENALTIES:
+        sequences = _sequences(training, corpus.classes, kind)  # made for each fit: kept, they take 2 KB a token
+        model = EntityModel(corpus.classes, kind, _fit(sequences, penalty, iterations))
+        figures = evaluate(model, validation) if validation.texts else {}
+        score = figures.get("micro_f1", 0.0)
+        say("Candidate fitted", features=kind, c1=penalty[0], c2=penalty[1], validation_micro_f1=score)
+        yield Candidate(model, penalty, figures)
 
 
 def evaluate(model: EntityModel, examples: Examples) -> dict[str, float]:
@@ -146,7 +148,7 @@ class _Trainer(pycrfsuite.Trainer):  # type: ignore[misc]
 
 
 def _fit(
-    sequences: Sequence[tuple[pycrfsuite.ItemSequence, list[str]]], penalty: tuple[float, float], iterations: int
+    sequences: Iterable[tuple[pycrfsuite.ItemSequence, list[str]]], penalty: tuple[float, float], iterations: int
 ) -> bytes:
     """crfsuite's model file. The same rows in the same order give the same model."""
     trainer = _Trainer(algorithm="lbfgs", verbose=True)
