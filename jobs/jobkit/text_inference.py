@@ -52,7 +52,7 @@ def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], la
                 progress.step(len(batch))
         notes = source.notes()
     progress.finish()
-    return finish(output, report, notes, storage, folder, sink, make_client)
+    return finish(output, report, notes, storage, folder, sink, make_client, parameters=arguments.values)
 
 
 class Source(Protocol):
