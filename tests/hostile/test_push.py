@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.deployment import HANDLERS
-from tests.hostile.conftest import MARK, TRACES, HostileCloud, assert_answered
+from tests.end_to_end.quick_jobs import request_body
+from tests.hostile.conftest import TRACES, HostileCloud, assert_answered
 from tests.hostile.test_coordinator import any_json
 
+MARK = "planted-push-marker-77aa"
 FUNCTIONS = sorted(HANDLERS.values())
 STAGES = [name for name in FUNCTIONS if name not in ("job_state", "dead_letter")]
 NOW = datetime.now(UTC).isoformat()
@@ -193,6 +195,25 @@ def test_a_body_that_breaks_http_is_400(hostile: HostileCloud) -> None:
     for function in FUNCTIONS:
         received = hostile.raw(function, broken.encode())
         assert received.startswith(b"HTTP/1.1 400") and MARK.encode() not in received
+
+
+def test_while_the_bucket_is_away_messages_come_again_and_requests_are_told_to(hostile: HostileCloud) -> None:
+    """The other documented 503s: also for what cannot be served but could not be kept yet."""
+    storage = hostile.cloud.storage
+    storage.stop()
+    try:
+        unreadable = json.dumps(envelope(b"nobody knows it", messageId="while-away")).encode()
+        known = json.dumps(envelope(message(kind="stage_requested", run="no-such.1", stage="etl"))).encode()
+        answers = [hostile.push("etl", unreadable), hostile.push("train", known), hostile.push("dead_letter", known)]
+        answers.append(hostile.signed(request_body("no-such-run")))
+    finally:
+        storage.launch()
+        storage.wait_ready()
+    for answer in answers:
+        assert_answered(answer, unavailable=True)
+        assert answer.status == 503
+    assert hostile.push("etl", unreadable).status == 204
+    assert "local-model-training/dead/while-away.json" in {name for name, _ in hostile.objects()}
 
 
 def test_no_function_wrote_a_stack_trace(hostile: HostileCloud) -> None:
