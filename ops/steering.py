@@ -12,7 +12,7 @@ from ops.cancelling import cancel as cancel_run
 from ops.cleaning import Plan, carry_out, plan, read_age
 from ops.dead_letters import DeadLetter, choose, dead_letters, republish, settle
 from ops.errors import Misuse, OpsError
-from ops.names import pipeline_option, run_argument
+from ops.names import pairs, pipeline_option, run_argument
 from ops.operator import Operator, OpsCommand, pass_operator
 from ops.run_lookup import find_run
 from ops.screen import table
@@ -20,6 +20,7 @@ from ops.seeing import follow
 from ops.training_request import ask_training
 from ops.watching import COMPLETE
 from orchestrator.identities import RunId
+from orchestrator.retrying import retry_from
 from orchestrator.run import Run
 
 WAIT_LIMIT_S = 1200.0  # cancelling is bounded by the engine after a quarter of an hour
@@ -40,8 +41,13 @@ def _ask(operator: Operator, model_run: str, pipeline: str, model_id: str, watch
     deployment = operator.deployment
     answer = ask_training(deployment, model_run, pipeline, model_id)
     name, status = str(answer.content.get("runId", "")), str(answer.content.get("status", ""))
-    content = {"run": name, "status": status, "new": answer.status == 202}
-    text = f"{name} {'accepted' if answer.status == 202 else f'is {status} already: the request started nothing new'}"
+    return _began(operator, name, status, is_new=answer.status == 202, watches=watches)
+
+
+def _began(operator: Operator, name: str, status: str, *, is_new: bool, watches: bool) -> int:
+    deployment = operator.deployment
+    content = {"run": name, "status": status, "new": is_new}
+    text = f"{name} {'accepted' if is_new else f'is {status} already: the request started nothing new'}"
     (operator.screen.line if watches else operator.screen.show)(content, text)
     run_id = RunId.parse(name)
     run = deployment.ledger.load(run_id) if run_id else None
@@ -54,14 +60,21 @@ def _ask(operator: Operator, model_run: str, pipeline: str, model_id: str, watch
 
 @click.command(cls=OpsCommand)
 @run_argument
+@click.option("--from", "stage", default="", metavar="STAGE", help="Reuse what the stages before this one left.")
+@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Another parameter; needs --from.")
 @click.option("--watch", "watches", is_flag=True, help="Follow the new run until it ends.")
 @pass_operator
-def retry(operator: Operator, run: str, watches: bool) -> int:
-    """Train the model run of a failed run again, from its beginning, as a new run."""
+def retry(operator: Operator, run: str, stage: str, changes: tuple[str, ...], watches: bool) -> int:
+    """Train the model run of an ended run again, as a new run: a failed one from its beginning, or any from a stage."""
     deployment = operator.deployment
     found = find_run(deployment, run)
     if found.finished is None:
         raise OpsError(f"{found.id} is still under way", f"python -m ops cancel {found.id} --wait, then retry")
+    if stage:
+        following = retry_from(deployment.services.begin(), found.id, stage, pairs(changes, "NAME=VALUE"))
+        return _began(operator, str(following), "accepted", is_new=True, watches=watches)
+    if changes:
+        raise Misuse("--set needs --from", "parameters of a whole new run come from the model run's config in Labelbox")
     if found.finished.outcome == COMPLETE:
         hint = f"python -m ops train {found.accepted.model_run_id} --pipeline {found.accepted.model_type} trains again"
         raise OpsError(f"{found.id} is COMPLETE", hint)

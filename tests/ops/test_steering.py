@@ -69,6 +69,27 @@ def test_retry_refuses_what_is_under_way_complete_or_followed_by_another_run(wor
     assert answer.code == 1 and "is COMPLETE" in answer.err and "ops train mr-1" in answer.err
 
 
+def test_retry_from_a_stage_reuses_the_trained_model_and_launches_no_training(world: World, ops: Commands) -> None:
+    world.start()
+    world.complete_text_run()
+    launched = len(world.jobs.requests)
+    answer = ops("retry", "mr-1", "--from", "inference", "--set", "upload_min_confidence=0.5", "--json")
+    assert (answer.code, answer.json["run"], answer.json["new"]) == (0, "mr-1.2", True)
+    world.pump()
+    requests = world.jobs.requests[launched:]
+    args = requests[0].body["job_spec"]["worker_pool_specs"][0]["container_spec"]["args"]
+    assert len(requests) == 1 and "--model=gs://b/model/" in args and "--upload-min-confidence=0.5" in args
+
+
+def test_retry_from_a_stage_refuses_what_would_not_take_effect(world: World, ops: Commands) -> None:
+    world.start()
+    world.complete_text_run()
+    answer = ops("retry", "mr-1", "--from", "inference", "--set", "seed=3")
+    assert answer.code == 1 and "seed is used by train/fit, which would not run again" in answer.err
+    assert "has no stage 'deploy'" in ops("retry", "mr-1", "--from", "deploy").err
+    assert ops("retry", "mr-1", "--set", "seed=3").code == 2
+
+
 STAGE = {"version": 1, "kind": "stage_requested", "run": "mr-1.1", "stage": "deploy"}
 NOTIFICATION = {"eventType": "OBJECT_FINALIZE", "objectId": "endings/mr-1/1/a-1/7/result.json"}
 
