@@ -51,7 +51,7 @@ def function_environment(endpoints: Endpoints, reconcile_period_s: float) -> dic
         "ARTIFACT_REGISTRY_ENDPOINT": endpoints.artifact_registry,
         "PUBSUB_EMULATOR_HOST": endpoints.pubsub_host,
         "STORAGE_EMULATOR_HOST": endpoints.storage,
-        # The time chain of DESIGN.md, shortened: call < function < ack deadline < claim.
+        # The time chain (docs/decisions/time-chain.md), shortened: call < function < ack deadline < claim.
         "CALL_DEADLINE_S": "3",
         "FUNCTION_TIMEOUT_S": "8",
         "ACK_DEADLINE_S": str(deployment.ACK_DEADLINE_S),
