@@ -130,10 +130,10 @@ def write() -> None:
         stage = Stage(cloud, Path(made), Path(made))
         for example in examples(text):
             lines = cut(example.command, stage.lines(example.command, _call))
-            printed = "\n".join(lines).replace(str(cloud.state.path), _SHOWN_HOME)
+            printed = "\n".join(lines).rstrip().replace(str(cloud.state.path), _SHOWN_HOME)
             old = "\n".join((f"$ python -m ops {example.command}", *example.lines))
             new = f"$ python -m ops {example.command}\n{printed}"
-            text = text.replace(f"```console\n{old.rstrip()}\n```", f"```console\n{new}\n```", 1)
+            text = text.replace(f"```console\n{old}\n```", f"```console\n{new}\n```", 1)
     PAGE.write_text(text, encoding="utf-8")
 
 
