@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import IO, Any, Self
 
 from jobkit.classification import AnswerReader, Verdict, kept_classes, multiple_choice, single_choice
-from jobkit.dataset_report import MAX_IDS, ClassEntry, DatasetReport, describe
+from jobkit.dataset_files import Written, write_rows
+from jobkit.dataset_report import ClassEntry, DatasetReport, describe
 from jobkit.duplicates import SplitDuplicates
 from jobkit.errors import BadData
 from jobkit.export import ExportRow
@@ -32,16 +33,6 @@ class ChoiceRules:
     minimum: int
     strict: bool
     single: bool
-
-
-@dataclass(frozen=True)
-class Written:
-    """Where the data set lies."""
-
-    training_file: str
-    manifest: str
-    dataset_report: str
-    report: DatasetReport
 
 
 class ChoiceDataset:
@@ -105,23 +96,7 @@ class ChoiceDataset:
     def write(self, storage: Storage, folder: str, training_line: Callable[[ManifestRow], str]) -> Written:
         """Writes training.jsonl, manifest.jsonl and dataset_report.json; BadData when nothing can be learned of it."""
         kept = self._kept()
-        written = Written(
-            f"{folder}/training.jsonl", f"{folder}/manifest.jsonl", f"{folder}/dataset_report.json", self.report
-        )
-        duplicates = self._duplicates.across()
-        twins: Counter[int] = Counter()
-        twin_ids: list[str] = []
-        with storage.line_writer(written.training_file) as training, storage.line_writer(written.manifest) as manifest:
-            for row in self._rows(kept):
-                manifest.write(row.to_line())
-                if row.labelled:
-                    training.write(training_line(row))
-                if duplicates and (digest := SplitDuplicates.digest(row.content)) in duplicates:
-                    twins[digest] += 1
-                    if len(twin_ids) < MAX_IDS:
-                        twin_ids.append(row.data_row_id)
-        if twins:
-            self.report.duplicates = {"count": twins.total(), "contents": len(twins), "ids": twin_ids}
+        written = write_rows(storage, folder, self._rows(kept), training_line, self._duplicates, self.report)
         self._note(kept)
         self.report.write(storage, written.dataset_report)
         return written

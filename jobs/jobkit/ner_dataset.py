@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Self
 
-from jobkit.choice_dataset import Written
 from jobkit.classification import kept_classes
-from jobkit.dataset_report import MAX_IDS, ClassEntry, DatasetReport, Tally, describe
+from jobkit.dataset_files import Written, write_rows
+from jobkit.dataset_report import ClassEntry, DatasetReport, Tally, describe
 from jobkit.duplicates import SplitDuplicates
 from jobkit.errors import BadData
 from jobkit.export import ExportRow
@@ -118,23 +118,7 @@ class EntityDataset:
     def write(self, storage: Storage, folder: str) -> Written:
         """Writes training.jsonl, manifest.jsonl and dataset_report.json; BadData when nothing can be learned of it."""
         kept = self._kept()
-        written = Written(
-            f"{folder}/training.jsonl", f"{folder}/manifest.jsonl", f"{folder}/dataset_report.json", self.report
-        )
-        duplicates = self._duplicates.across()
-        twins: Counter[int] = Counter()
-        twin_ids: list[str] = []
-        with storage.line_writer(written.training_file) as training, storage.line_writer(written.manifest) as manifest:
-            for row in self._rows(kept):
-                manifest.write(row.to_line())
-                if row.labelled:
-                    training.write(training_line(row))
-                if duplicates and (digest := SplitDuplicates.digest(row.content)) in duplicates:
-                    twins[digest] += 1
-                    if len(twin_ids) < MAX_IDS:
-                        twin_ids.append(row.data_row_id)
-        if twins:
-            self.report.duplicates = {"count": twins.total(), "contents": len(twins), "ids": twin_ids}
+        written = write_rows(storage, folder, self._rows(kept), training_line, self._duplicates, self.report)
         self._note(kept)
         self.report.write(storage, written.dataset_report)
         return written
