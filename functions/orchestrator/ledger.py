@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -141,13 +140,6 @@ class Ledger:
         self._store.create(f"facts/days/{day}/{run}", b"{}")
         entries = sorted(self._store.list(f"facts/days/{day}/"), key=lambda item: (item.created, item.name))
         return next((place for place, item in enumerate(entries) if item.name.endswith(f"/{run}")), len(entries))
-
-    def accepted_runs(self) -> Iterator[RunId]:
-        """Every run of the deployment, ended ones too (one listing a model run; for operators, not for functions)."""
-        for slug in self._store.folders("facts/runs/"):
-            for number in self._store.folders(f"facts/runs/{slug}/"):
-                if run := RunId.parse(f"{slug}.{number}"):
-                    yield run
 
     def accept(self, run: RunId, accepted: Accepted) -> bool:
         """Create the run: its marker first, then `accepted`. True if this call won; False if another request did."""
