@@ -20,11 +20,11 @@ from typing import Any
 
 from jobkit.export import parse_line
 from jobkit.fetch import FetchRules, in_order
-from jobkit.ner_dataset import EntityDataset, EntityRules
-from jobkit.ner_etl import announced  # noqa: F401 - what the job imports counts as memory
+from jobkit.ner.dataset import EntityDataset, EntityRules
+from jobkit.ner.etl import announced  # noqa: F401 - what the job imports counts as memory
 from jobkit.ontology import Tool
 from jobkit.storage import LineWriter, Storage
-from jobkit.text_contents import MAX_BYTES, TextReader
+from jobkit.text.contents import MAX_BYTES, TextReader
 
 RUN = "run"
 TOOLS = (Tool("person", "Person", "named-entity"), Tool("company", "Company", "named-entity"))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from jobkit.batch_files import BatchOutput, Instance, instances
 from jobkit.errors import BadConfiguration
-from jobkit.image_batches import batches
-from jobkit.image_features import FeatureExtractor
-from jobkit.image_model import load_model
-from jobkit.images import BadImageError
+from jobkit.image.batches import batches
+from jobkit.image.features import FeatureExtractor
+from jobkit.image.files import BadImageError
+from jobkit.image.model import load_model
 from jobkit.progress import Progress
 from jobkit.storage import Storage
 

@@ -16,9 +16,9 @@ from jobkit.evaluation import ClassificationEvaluation
 from jobkit.labelbox_rows import Row, checklist_row, classification_metric_rows, radio_row
 from jobkit.manifest import ManifestRow
 from jobkit.ontology import CHECKLIST
-from jobkit.report_classification import ClassificationReport, Picture, classification_page, statistics_json
-from jobkit.report_gallery import Galleries
-from jobkit.report_statistics import SplitStatistics
+from jobkit.report.classification import ClassificationReport, Picture, classification_page, statistics_json
+from jobkit.report.gallery import Galleries
+from jobkit.report.statistics import SplitStatistics
 from jobkit.sinks import SinkChoice, bring
 from jobkit.splits import TEST
 from jobkit.storage import Storage

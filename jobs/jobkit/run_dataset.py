@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from jobkit.errors import BadConfiguration
-from jobkit.image_dataset import RUN_KEY_LABEL, Imported, VertexDatasets, dataset_client, parent
+from jobkit.image.dataset import RUN_KEY_LABEL, Imported, VertexDatasets, dataset_client, parent
 from jobkit.progress import say
 from jobkit.storage import Storage
 

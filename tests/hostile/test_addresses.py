@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobkit.fetch import FetchRefusedError, FetchRules, fetch
-from jobkit.image_store import ImageSource, ImageStore
+from jobkit.image.store import ImageSource, ImageStore
 from jobkit.storage import Storage
 from local.gcs import StorageServer
 from tests.hostile.strangers import WIDE, stranger

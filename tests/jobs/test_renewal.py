@@ -15,7 +15,7 @@ from jobkit.fetch import FetchRules
 from jobkit.labelbox import client, export_rows
 from jobkit.renewal import MAX_USELESS, FreshUrls
 from jobkit.storage import Storage
-from jobkit.text_contents import TextReader
+from jobkit.text.contents import TextReader
 from tests.jobs import exports
 from tests.jobs.conftest import StartLabelbox
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from jobkit.class_names import ClassNames
-from jobkit.ner_automl import entities_of_prediction
-from jobkit.ner_spans import Entity
-from jobkit.ner_training import Corpus, Examples, train
+from jobkit.ner.automl import entities_of_prediction
+from jobkit.ner.spans import Entity
+from jobkit.ner.training import Corpus, Examples, train
 from jobkit.serving import MAX_REQUEST_BYTES, Routes
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.storage import Storage
-from jobkit.text_model import Linear, TextModel, TfidfPart, new_vectorizers
+from jobkit.text.model import Linear, TextModel, TfidfPart, new_vectorizers
 from local.processes import Process, free_port, stop_all
 from tests.jobs.conftest import REPOSITORY
 

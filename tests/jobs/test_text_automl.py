@@ -14,7 +14,7 @@ from etl.text_multi_classification.main import main as multi_etl
 from inference.text_classification.main import main as inference
 from jobkit.class_names import ClassNames
 from jobkit.storage import Storage
-from jobkit.text_automl import answers_of_prediction
+from jobkit.text.automl import answers_of_prediction
 from tests.jobs import exports
 from tests.jobs.conftest import StartLabelbox
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobkit import wordpieces
-from jobkit.embeddings import WINDOW, embed
 from jobkit.splits import ML_USE
-from jobkit.text_model import TextModel
-from jobkit.text_training import BACKBONES, Corpus, read_corpus, train
+from jobkit.text import wordpieces
+from jobkit.text.embeddings import WINDOW, embed
+from jobkit.text.model import TextModel
+from jobkit.text.training import BACKBONES, Corpus, read_corpus, train
 
 WORDS = {
     "fruit": "apple pear plum cherry banana",

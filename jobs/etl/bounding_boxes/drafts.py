@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
-from jobkit.box_labels import BoxReader, LabelledBox
-from jobkit.box_limits import BoxLimits, normalised
+from jobkit.boxes.labels import BoxReader, LabelledBox
+from jobkit.boxes.limits import BoxLimits, normalised
 from jobkit.export import ExportRow
-from jobkit.image_drafts import Draft, Drafter
-from jobkit.image_merging import MergedImages
-from jobkit.image_store import ImageStore, StoredImage
+from jobkit.image.drafts import Draft, Drafter
+from jobkit.image.merging import MergedImages
+from jobkit.image.store import ImageStore, StoredImage
 
 
 @dataclass(frozen=True, slots=True)

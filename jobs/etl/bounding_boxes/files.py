@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from etl.bounding_boxes.drafts import BoxDraft
-from jobkit.box_labels import LabelledBox
-from jobkit.box_limits import BoxLimits, normalised
+from jobkit.boxes.labels import LabelledBox
+from jobkit.boxes.limits import BoxLimits, normalised
 from jobkit.dataset_report import DatasetReport, Tally
-from jobkit.image_merging import MergedImages
+from jobkit.image.merging import MergedImages
 from jobkit.manifest import ManifestRow
 from jobkit.splits import ML_USE
 from jobkit.storage import Storage

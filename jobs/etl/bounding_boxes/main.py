@@ -15,20 +15,20 @@ import labelbox
 from etl.bounding_boxes.drafts import BoxDrafter, Collected, collect
 from etl.bounding_boxes.files import INSTANCES, MANIFEST, TRAINING_FILE, BoxFiles, Written, read_drafts
 from jobkit.arguments import Arguments, parse
-from jobkit.box_labels import POLICIES, RECTANGLE, BoxReader, choose
-from jobkit.box_limits import AUTOML, TRAINERS, BoxLimits
+from jobkit.boxes.labels import POLICIES, RECTANGLE, BoxReader, choose
+from jobkit.boxes.limits import AUTOML, TRAINERS, BoxLimits
 from jobkit.classification import comma_list
 from jobkit.dataset_report import MAX_IDS, ClassEntry, DatasetReport
 from jobkit.ending import Ending, Result, run_job
 from jobkit.export import ExportRow
-from jobkit.image_limits import advice
-from jobkit.image_store import ImageSource, ImageStore
+from jobkit.image.limits import advice
+from jobkit.image.store import ImageSource, ImageStore
 from jobkit.labelbox import client, export_rows, ontology, require_rows, split_map
 from jobkit.ontology import Tool, choose_tools, display_names
 from jobkit.run_dataset import fill_run_dataset, parse_labels
 from jobkit.splits import SPLITS
 from jobkit.storage import Storage, split_uri
-from jobkit.text_etl import SplitFinder
+from jobkit.text.etl import SplitFinder
 
 REQUIRED = ("model-run-id", "output-uri")
 OPTIONAL = {

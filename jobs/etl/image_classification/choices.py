@@ -8,9 +8,9 @@ from jobkit.arguments import Arguments
 from jobkit.classification import POLICIES, AnswerReader, Verdict, comma_list, multiple_choice, single_choice
 from jobkit.dataset_report import MAX_IDS, ClassEntry, DatasetReport
 from jobkit.export import ExportRow
-from jobkit.image_drafts import Draft
-from jobkit.image_limits import Counts, Limits, advice, check, kept_labels
-from jobkit.image_merging import MergedImages
+from jobkit.image.drafts import Draft
+from jobkit.image.limits import Counts, Limits, advice, check, kept_labels
+from jobkit.image.merging import MergedImages
 from jobkit.ontology import (
     CHOICE_KINDS,
     DROPDOWN,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from jobkit.dataset_report import DatasetReport
-from jobkit.image_drafts import Draft
-from jobkit.image_merging import MergedImages
+from jobkit.image.drafts import Draft
+from jobkit.image.merging import MergedImages
 from jobkit.manifest import ManifestRow
 from jobkit.splits import ML_USE, SPLITS
 from jobkit.storage import Storage

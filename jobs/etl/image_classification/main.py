@@ -21,15 +21,15 @@ from jobkit.arguments import Arguments, parse
 from jobkit.dataset_report import DatasetReport
 from jobkit.ending import Ending, Result, run_job
 from jobkit.export import ExportRow
-from jobkit.image_dataset import MULTI_LABEL_SCHEMA, SINGLE_LABEL_SCHEMA, Imported
-from jobkit.image_drafts import Drafter
-from jobkit.image_limits import AUTOML, CONTAINER
-from jobkit.image_store import ImageSource, ImageStore
+from jobkit.image.dataset import MULTI_LABEL_SCHEMA, SINGLE_LABEL_SCHEMA, Imported
+from jobkit.image.drafts import Drafter
+from jobkit.image.limits import AUTOML, CONTAINER
+from jobkit.image.store import ImageSource, ImageStore
 from jobkit.labelbox import client, export_rows, ontology, require_rows, split_map
 from jobkit.run_dataset import fill_run_dataset, parse_labels
 from jobkit.storage import Storage, split_uri
-from jobkit.text_etl import OPTIONAL as CHOICE_PARAMETERS
-from jobkit.text_etl import SplitFinder
+from jobkit.text.etl import OPTIONAL as CHOICE_PARAMETERS
+from jobkit.text.etl import SplitFinder
 
 REQUIRED = ("model-run-id", "output-uri")
 TRAINERS = {"automl": AUTOML, "container": CONTAINER}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from jobkit.arguments import parse
 from jobkit.ending import run_job
 from jobkit.labelbox import client
-from jobkit.text_etl import OPTIONAL, REQUIRED, prepare
+from jobkit.text.etl import OPTIONAL, REQUIRED, prepare
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,8 +13,8 @@ from typing import Any
 import labelbox
 
 from jobkit.arguments import Arguments, parse
-from jobkit.box_output import BoxOutput, finish
-from jobkit.box_predictions import BoxPredictions
+from jobkit.boxes.output import BoxOutput, finish
+from jobkit.boxes.predictions import BoxPredictions
 from jobkit.dataset_report import class_entries
 from jobkit.ending import Result, run_job
 from jobkit.labelbox import client

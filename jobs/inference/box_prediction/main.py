@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from jobkit.arguments import Arguments, parse
-from jobkit.box_model import load_model
+from jobkit.boxes.model import load_model
 from jobkit.ending import Result, run_job
 from jobkit.storage import Storage
 
@@ -24,7 +24,7 @@ OPTIONAL = {"confidence-threshold": "0.01", "max-predictions": "100"}
 
 def run(arguments: Arguments, storage: Storage) -> Result:
     """Does the job's work. Images that cannot be read are in the errors files and counted, never fatal."""
-    from jobkit.box_prediction import predict  # torch takes seconds to load
+    from jobkit.boxes.prediction import predict  # torch takes seconds to load
 
     folder = f"{arguments.folder('output-uri')}/"
     predicted, failed = predict(

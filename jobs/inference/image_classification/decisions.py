@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from jobkit.dataset_report import ClassEntry
-from jobkit.image_predictions import ImagePredictions
+from jobkit.image.predictions import ImagePredictions
 from jobkit.manifest import read_manifest
 from jobkit.ontology import CHECKLIST
 from jobkit.splits import VALIDATION

@@ -18,11 +18,11 @@ from jobkit.arguments import Arguments, parse
 from jobkit.classification_output import ClassificationOutput, finish
 from jobkit.dataset_report import class_entries
 from jobkit.ending import Result, run_job
-from jobkit.image_predictions import ImagePredictions, ReadFigures
+from jobkit.image.predictions import ImagePredictions, ReadFigures
 from jobkit.labelbox import client
 from jobkit.manifest import read_manifest
 from jobkit.progress import Progress, say
-from jobkit.report_thumbnails import Thumbnails
+from jobkit.report.thumbnails import Thumbnails
 from jobkit.sinks import SINKS
 from jobkit.storage import Storage
 

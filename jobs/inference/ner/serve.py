@@ -6,8 +6,8 @@ Predictions are in Vertex's text extraction format: offsets in code points as te
 import sys
 from collections.abc import Sequence
 
-from jobkit.ner_inference import load_model
-from jobkit.ner_spans import Entity
+from jobkit.ner.inference import load_model
+from jobkit.ner.spans import Entity
 from jobkit.serving import Prediction, Predictor, serve
 from jobkit.storage import Storage
 

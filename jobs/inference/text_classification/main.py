@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from jobkit.arguments import parse
 from jobkit.ending import run_job
 from jobkit.labelbox import client
-from jobkit.text_inference import OPTIONAL, REQUIRED, predict
+from jobkit.text.inference import OPTIONAL, REQUIRED, predict
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,8 +9,8 @@ import numpy as np
 
 from jobkit.serving import Prediction, Predictor, serve
 from jobkit.storage import Storage
-from jobkit.text_inference import load_model
-from jobkit.text_model import Scores, TextModel
+from jobkit.text.inference import load_model
+from jobkit.text.model import Scores, TextModel
 
 MAX_CLASSES = 100
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jobkit.box_features import TAPS, BoxFeatures, BoxRecipe
-from jobkit.image_batches import BATCH_SIZE, Batch, Pixels, batches
+from jobkit.boxes.features import TAPS, BoxFeatures, BoxRecipe
+from jobkit.image.batches import BATCH_SIZE, Batch, Pixels, batches
 from jobkit.progress import Progress, say
 from jobkit.storage import Storage
 from train.bounding_boxes.examples import Corners, Example

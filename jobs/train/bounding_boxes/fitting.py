@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobkit.box_features import BoxRecipe
-from jobkit.box_network import BoxNetwork
+from jobkit.boxes.features import BoxRecipe
+from jobkit.boxes.network import BoxNetwork
 from jobkit.progress import say
 from train.bounding_boxes.cache import FeatureCache
 from train.bounding_boxes.checkpoints import Checkpoints, Standing

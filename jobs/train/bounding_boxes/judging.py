@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from jobkit.box_decoding import Found, decode
-from jobkit.box_evaluation import DEFAULT_CONFIDENCE, BoxEvaluation
-from jobkit.box_geometry import Boxes
+from jobkit.boxes.decoding import Found, decode
+from jobkit.boxes.evaluation import DEFAULT_CONFIDENCE, BoxEvaluation
+from jobkit.boxes.geometry import Boxes
 from train.bounding_boxes.cache import FeatureCache
 
 MOST = 100

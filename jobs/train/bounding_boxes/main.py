@@ -21,11 +21,11 @@ from pathlib import Path
 from PIL import Image
 
 from jobkit.arguments import Arguments, parse
-from jobkit.box_features import MULTIPLE_PX, BoxRecipe, fitting_side
-from jobkit.box_model import BoxModel, save_model
+from jobkit.boxes.features import MULTIPLE_PX, BoxRecipe, fitting_side
+from jobkit.boxes.model import BoxModel, save_model
 from jobkit.ending import Ending, Result, run_job
 from jobkit.errors import BadConfiguration, BadData, JobError
-from jobkit.images import DECODER_ERRORS
+from jobkit.image.files import DECODER_ERRORS
 from jobkit.progress import say
 from jobkit.storage import Storage
 from train.bounding_boxes.cache import FeatureCache, filled, views_for

@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from jobkit.box_model import load_model
+from jobkit.boxes.model import load_model
 from jobkit.errors import JobError
 from jobkit.progress import say
 from jobkit.storage import Storage
@@ -30,7 +30,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 when all lines were read, also where single pictures failed; 1 otherwise."""
-    from jobkit.box_prediction import predict  # torch takes seconds to load
+    from jobkit.boxes.prediction import predict  # torch takes seconds to load
 
     args = arguments(argv)
     storage = Storage()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from jobkit.image_batches import Pixels
+from jobkit.image.batches import Pixels
 from train.bounding_boxes.examples import Corners
 
 GREY = (127, 127, 127)  # zero for the network

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
-from jobkit.image_batches import batches
-from jobkit.image_features import FeatureExtractor, Recipe
+from jobkit.image.batches import batches
+from jobkit.image.features import FeatureExtractor, Recipe
 from jobkit.progress import Progress, say
 from jobkit.splits import TRAINING
 from jobkit.storage import Storage

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jobkit.image_model import ImageClassifier
+from jobkit.image.model import ImageClassifier
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.thresholds import ThresholdChooser
 from train.image_classification import regression, spatial

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from jobkit.ending import Ending, Result, run_job
 from jobkit.errors import BadConfiguration, BadData
-from jobkit.image_features import Recipe
-from jobkit.image_model import save_model
+from jobkit.image.features import Recipe
+from jobkit.image.model import save_model
 from jobkit.progress import say
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.storage import Storage

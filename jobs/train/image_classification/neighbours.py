@@ -8,8 +8,8 @@ sample's generator (three held-out drawings, three seeds) 0.89 of the test scene
 import numpy as np
 from numpy.typing import NDArray
 
-from jobkit.image_features import Features
-from jobkit.image_heads import NeighbourHead, unit_vectors
+from jobkit.image.features import Features
+from jobkit.image.heads import NeighbourHead, unit_vectors
 
 SHRINKAGE = 0.1  # share of the mean variance that is added to each direction's; 0.03 to 1 were equally good
 

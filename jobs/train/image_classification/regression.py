@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from jobkit.image_features import Features
-from jobkit.image_heads import SoftmaxHead
+from jobkit.image.features import Features
+from jobkit.image.heads import SoftmaxHead
 
 # Inverse regularisation strengths that are tried, weakest effect of the data first.
 STRENGTHS = (0.01, 0.1, 1.0)

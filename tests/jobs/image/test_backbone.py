@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from jobkit.image_backbone import (
+from jobkit.image.backbone import (
     BATCH_NORM_EPSILON,
     BLOCKS,
     TAP_CHANNELS,
@@ -19,7 +19,7 @@ from jobkit.image_backbone import (
     backbone_graph,
     packaged_weights,
 )
-from jobkit.image_batches import decoded
+from jobkit.image.batches import decoded
 
 BACKGROUNDS = Path(__file__).resolve().parents[3] / "samples" / "material" / "backgrounds"
 Array = NDArray[np.float64]

@@ -19,10 +19,10 @@ from jobkit.classification_output import ClassificationOutput
 from jobkit.dataset_report import ClassEntry, DatasetReport
 from jobkit.errors import BadData
 from jobkit.export import ExportRow, parse_row
-from jobkit.image_drafts import Draft
-from jobkit.image_limits import AUTOML, CONTAINER, Limits
-from jobkit.image_store import StoredImage
-from jobkit.images import prepared
+from jobkit.image.drafts import Draft
+from jobkit.image.files import prepared
+from jobkit.image.limits import AUTOML, CONTAINER, Limits
+from jobkit.image.store import StoredImage
 from jobkit.manifest import ManifestRow
 from jobkit.ontology import CHECKLIST, RADIO, parse_ontology
 from tests.jobs import exports

@@ -11,7 +11,7 @@ from google.cloud.aiplatform_v1 import Dataset
 
 from etl.image_classification import main as etl
 from jobkit.errors import BadData, Transient
-from jobkit.image_dataset import IMAGE_METADATA_SCHEMA, VertexDatasets, dataset_client
+from jobkit.image.dataset import IMAGE_METADATA_SCHEMA, VertexDatasets, dataset_client
 from jobkit.manifest import ManifestRow, read_manifest
 from jobkit.storage import Storage
 

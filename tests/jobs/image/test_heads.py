@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jobkit.errors import BadConfiguration
-from jobkit.image_features import Recipe
-from jobkit.image_heads import HEADS, NeighbourHead, SpatialHead, above, split_maps
-from jobkit.image_model import TENSORS, ImageClassifier, load_model, save_model
+from jobkit.image.features import Recipe
+from jobkit.image.heads import HEADS, NeighbourHead, SpatialHead, above, split_maps
+from jobkit.image.model import TENSORS, ImageClassifier, load_model, save_model
 from jobkit.storage import Storage
 from jobkit.thresholds import GRID, ThresholdChooser
 from train.image_classification import features, spatial

@@ -6,10 +6,10 @@ import pytest
 
 from etl.image_classification.files import import_line, manifest_row
 from jobkit.errors import BadConfiguration, BadData
-from jobkit.image_drafts import Draft
-from jobkit.image_limits import MAX_IMAGES, MAX_LABELS, advice, check, kept_labels
-from jobkit.image_merging import MergedImages
-from jobkit.image_store import StoredImage, unsigned
+from jobkit.image.drafts import Draft
+from jobkit.image.limits import MAX_IMAGES, MAX_LABELS, advice, check, kept_labels
+from jobkit.image.merging import MergedImages
+from jobkit.image.store import StoredImage, unsigned
 from jobkit.run_dataset import parse_labels
 from jobkit.splits import ML_USE
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from jobkit.fetch import FetchRefusedError, FetchRules
-from jobkit.image_store import ImageSource, ImageStore
-from jobkit.images import MAX_PREDICTION_BYTES
+from jobkit.image.files import MAX_PREDICTION_BYTES
+from jobkit.image.store import ImageSource, ImageStore
 from jobkit.storage import Storage
 
 FILES = Path(__file__).resolve().parents[3] / "samples" / "image_single_classification" / "files"

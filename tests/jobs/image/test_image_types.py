@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inference.image_classification import main as inference
-from jobkit.image_dataset import MULTI_LABEL_SCHEMA, dataset_client
+from jobkit.image.dataset import MULTI_LABEL_SCHEMA, dataset_client
 from jobkit.manifest import read_manifest
 from jobkit.storage import Storage
 from orchestrator.parameters import settle

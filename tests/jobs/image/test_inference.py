@@ -5,7 +5,7 @@ import json
 import pytest
 
 from inference.image_classification import main as inference
-from jobkit.image_predictions import ImagePredictions
+from jobkit.image.predictions import ImagePredictions
 from jobkit.manifest import ManifestRow
 from jobkit.storage import Storage
 

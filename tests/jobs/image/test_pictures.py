@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobkit.image_batches import READERS, batches, decoded
-from jobkit.images import (
+from jobkit.image.batches import READERS, batches, decoded
+from jobkit.image.files import (
     MAX_PREDICTION_BYTES,
     BadImageError,
     Picture,

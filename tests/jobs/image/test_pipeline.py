@@ -7,7 +7,7 @@ from pathlib import Path
 
 from etl.image_classification import main as etl
 from inference.image_classification import main as inference
-from jobkit.image_dataset import dataset_client
+from jobkit.image.dataset import dataset_client
 from jobkit.manifest import read_manifest
 from jobkit.storage import Storage
 from train.image_classification import main as trainer

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jobkit.export import parse_line
-from jobkit.images import as_rgb, opened, prepared
+from jobkit.image.files import as_rgb, opened, prepared
 from jobkit.ontology import RADIO, choose_question, parse_ontology
 
 SAMPLE = Path(__file__).resolve().parents[3] / "samples" / "image_single_classification"

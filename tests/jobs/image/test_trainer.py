@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load
 
 from jobkit.batch_files import SHARD_ROWS, BatchOutput, Instance
-from jobkit.image_heads import SoftmaxHead
+from jobkit.image.heads import SoftmaxHead
 from jobkit.storage import Storage
 from train.image_classification import main as trainer
 from train.image_classification import predict as predictor

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobkit.image_backbone import WEIGHTS_SHA256, packaged_weights
-from jobkit.image_weights import LEGACY_PROTOCOL, MAGIC, BadWeightsError, read_checkpoint
+from jobkit.image.backbone import WEIGHTS_SHA256, packaged_weights
+from jobkit.image.weights import LEGACY_PROTOCOL, MAGIC, BadWeightsError, read_checkpoint
 
 NUMBERS = np.arange(6, dtype="<f4")
 

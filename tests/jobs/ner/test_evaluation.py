@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobkit.ner_baseline import KnownNames
-from jobkit.ner_evaluation import EXACT, OVERLAP, EntityEvaluation, match
-from jobkit.ner_spans import Entity
+from jobkit.ner.baseline import KnownNames
+from jobkit.ner.evaluation import EXACT, OVERLAP, EntityEvaluation, match
+from jobkit.ner.spans import Entity
 from jobkit.splits import TEST
 
 TEXT = "Ada Lovelace met Bo in Rome today"

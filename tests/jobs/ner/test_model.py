@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from jobkit.errors import BadConfiguration, BadData
-from jobkit.ner_model import DESCRIPTION_FILE, EntityModel, tags_of
-from jobkit.ner_spans import Entity
-from jobkit.ner_tokens import CONTEXT, WINDOW, places, snapped, windows, words_of
-from jobkit.ner_training import Corpus, Examples, evaluate, read_corpus, train
+from jobkit.ner.model import DESCRIPTION_FILE, EntityModel, tags_of
+from jobkit.ner.spans import Entity
+from jobkit.ner.tokens import CONTEXT, WINDOW, places, snapped, windows, words_of
+from jobkit.ner.training import Corpus, Examples, evaluate, read_corpus, train
 from jobkit.splits import ML_USE, TRAINING, VALIDATION
 
 CUT = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobkit.ner_spans import (
+from jobkit.ner.spans import (
     CODE_POINTS,
     NO_LOCATION,
     PAST_THE_END,

@@ -10,7 +10,7 @@ from typing import Any
 from jobkit.classification_output import ClassificationOutput
 from jobkit.dataset_report import ClassEntry
 from jobkit.manifest import ManifestRow
-from jobkit.report_classification import ClassificationReport, classification_page, statistics_json
+from jobkit.report.classification import ClassificationReport, classification_page, statistics_json
 
 VOID = {"meta", "img", "br", "rect", "line", "circle", "polyline"}
 Row = tuple[ManifestRow, Mapping[str, float] | None, tuple[str, ...]]

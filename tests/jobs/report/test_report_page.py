@@ -13,10 +13,10 @@ from PIL import Image
 
 from jobkit.classification_output import finish
 from jobkit.manifest import ManifestRow
-from jobkit.report import MAX_CONFUSION_CLASSES, confusion_table
-from jobkit.report_gallery import HITS, LIMITS, MISTAKES, SUSPECTS, UNCERTAIN
-from jobkit.report_run import job_links, run_table
-from jobkit.report_thumbnails import MAX_THUMBNAILS, SIDE, Thumbnails
+from jobkit.report.gallery import HITS, LIMITS, MISTAKES, SUSPECTS, UNCERTAIN
+from jobkit.report.page import MAX_CONFUSION_CLASSES, confusion_table
+from jobkit.report.run import job_links, run_table
+from jobkit.report.thumbnails import MAX_THUMBNAILS, SIDE, Thumbnails
 from jobkit.storage import Storage
 from tests.jobs.report.runs import Page, output_of, page_of, report_of, several_rows, single_rows
 

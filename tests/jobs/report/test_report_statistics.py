@@ -20,8 +20,8 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from jobkit.report_classification import statistics_json
-from jobkit.report_statistics import Resampling, SplitStatistics, ThresholdCurve, wilson
+from jobkit.report.classification import statistics_json
+from jobkit.report.statistics import Resampling, SplitStatistics, ThresholdCurve, wilson
 from tests.jobs.report.runs import Row, output_of, report_of, several_rows, single_rows
 
 NAMES = ["apple", "pear", "plum", "fig", "quince"]

@@ -1,0 +1,164 @@
+"""What inference of boxes leaves behind: predictions, metrics, report, and rows in Labelbox."""
+
+import heapq
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import labelbox
+import numpy as np
+
+from jobkit.boxes.evaluation import DEFAULT_CONFIDENCE, BoxEvaluation, Matched
+from jobkit.boxes.geometry import NONE, Boxes
+from jobkit.boxes.report import HIT, MAX_EXAMPLES, MISSED, WRONG, ShownBox, ShownImage, box_page
+from jobkit.boxes.rows import metric_rows, prediction_rows
+from jobkit.dataset_report import ClassEntry
+from jobkit.ending import Result
+from jobkit.labelbox_rows import Row
+from jobkit.manifest import ManifestRow
+from jobkit.run_notes import told_of
+from jobkit.sinks import bring
+from jobkit.splits import TEST
+from jobkit.storage import Storage
+
+VERSION = 1
+_SHOWN = ("map_50", "map_50_95", "precision", "recall", "f1")
+
+
+class BoxOutput:
+    """Turns predictions into Labelbox's rows, and counts as they pass.
+
+    Evaluation uses every prediction; `upload_min_confidence` only says which are worth uploading.
+    """
+
+    def __init__(self, classes: tuple[ClassEntry, ...], model_run_id: str, upload_min_confidence: float) -> None:
+        self._classes = {entry.display_name: entry for entry in classes}
+        self._features = {entry.display_name: entry.name for entry in classes}
+        self._minimum = upload_min_confidence
+        self._images: list[tuple[int, str, ShownImage]] = []
+        self.model_run_id = model_run_id
+        self.evaluations: dict[str, BoxEvaluation] = {}
+        self.counts = dict.fromkeys(
+            (
+                *("rows", "rows_without_prediction", "predictions", "metric_rows", "metric_rows_cut"),
+                *("below_upload_min_confidence", "unknown_class"),
+            ),
+            0,
+        )
+
+    def rows(self, row: ManifestRow, predicted: Boxes | None) -> Iterator[Row]:
+        """The Labelbox rows of one data row; `predicted` is None where there is no prediction."""
+        self.counts["rows"] += 1
+        self.counts["rows_without_prediction"] += predicted is None
+        known = self._known(predicted) if predicted is not None else None
+        if known is not None:
+            self.counts["below_upload_min_confidence"] += int((known.scores < self._minimum).sum())
+            for line in prediction_rows(self.model_run_id, row.data_row_id, known, self._classes, self._minimum):
+                self.counts["predictions"] += 1
+                yield line
+        if row.labelled:
+            labelled = labelled_boxes(row)
+            evaluation = self.evaluations.setdefault(row.split, BoxEvaluation(self._classes))
+            pairs = evaluation.add(labelled, known)
+            lines, cut = metric_rows(row.data_row_id, pairs, self._features)
+            self.counts["metric_rows"] += len(lines)
+            self.counts["metric_rows_cut"] += cut
+            yield from lines
+            if row.split == TEST:
+                self._remember(row, labelled, known or NONE, pairs)
+
+    def _known(self, predicted: Boxes) -> Boxes:
+        """The boxes of classes that the data set has; those of a class that left it are counted, not fatal."""
+        chosen = np.array([i for i, name in enumerate(predicted.names) if name in self._classes], dtype=np.intp)
+        self.counts["unknown_class"] += len(predicted) - len(chosen)
+        return predicted.select(chosen)
+
+    def _remember(self, row: ManifestRow, labelled: Boxes, predicted: Boxes, pairs: Mapping[str, Matched]) -> None:
+        """Keeps the pictures with the most mistakes for the report."""
+        details = row.details or {}
+        image = ShownImage(
+            row.data_row_id,
+            details.get("width", 0),
+            details.get("height", 0),
+            tuple(_shown(labelled, predicted, pairs)),
+        )
+        heapq.heappush(self._images, (image.mistakes, row.data_row_id, image))
+        if len(self._images) > MAX_EXAMPLES:
+            heapq.heappop(self._images)
+
+    def images(self) -> list[ShownImage]:
+        """The pictures kept, those with the most mistakes first."""
+        return [image for _, _, image in sorted(self._images, key=lambda item: (-item[0], item[1]))]
+
+
+def labelled_boxes(row: ManifestRow) -> Boxes:
+    """The boxes of a row of the manifest."""
+    boxes = (row.details or {}).get("boxes", [])
+    corners = [(b["left"], b["top"], b["left"] + b["width"], b["top"] + b["height"]) for b in boxes]
+    return Boxes.of(corners, [b["name"] for b in boxes])
+
+
+def _shown(labelled: Boxes, predicted: Boxes, pairs: Mapping[str, Matched]) -> Iterator[ShownBox]:
+    for name, pair in pairs.items():
+        true = labelled.corners[[i for i, one in enumerate(labelled.names) if one == name]]
+        said = predicted.corners[[i for i, one in enumerate(predicted.names) if one == name]]
+        found: set[int] = set()
+        for rank, index in enumerate(pair.order):
+            if pair.scores[rank] < DEFAULT_CONFIDENCE:
+                continue
+            hit = pair.partner[rank] >= 0
+            found |= {int(pair.partner[rank])}
+            share = float(pair.shared[rank]) if hit else None
+            yield ShownBox(HIT if hit else WRONG, name, _corners(said[index]), float(pair.scores[rank]), share)
+        for index, corners in enumerate(true):
+            if index not in found:
+                yield ShownBox(MISSED, name, _corners(corners))
+
+
+def _corners(values: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = values.tolist()
+    return left, top, right, bottom
+
+
+def finish(
+    output: BoxOutput,
+    report: Mapping[str, Any],
+    notes: Mapping[str, str],
+    storage: Storage,
+    folder: str,
+    sink: str,
+    make_client: Callable[[], labelbox.Client],
+) -> Result:
+    """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.
+
+    Safe to repeat: files are written over by themselves, and an upload of this folder's name is found again.
+    """
+    rows = (json.loads(line) for line in storage.read_lines(f"{folder}/predictions.ndjson"))
+    outcome = bring(sink, rows, output.model_run_id, folder.rsplit("/", 1)[-1], make_client)
+    splits = {split: evaluation.metrics() for split, evaluation in sorted(output.evaluations.items())}
+    counts = {**output.counts, "uploaded": outcome.sent, "refused": outcome.refused}
+    metrics = {
+        "version": VERSION,
+        "splits": splits,
+        "counts": counts,
+        "upload": {"state": outcome.state, "sentence": outcome.sentence, "reasons": list(outcome.reasons)},
+        "classes": report["classes"],
+        "notes": dict(notes),
+    }
+    storage.write_text(f"{folder}/metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    page = box_page("Model run report", splits, told_of(report, notes, outcome.sentence), output.images())
+    storage.write_text(f"{folder}/report.html", page, "text/html; charset=utf-8")
+    headline = output.evaluations[TEST].summary() if TEST in output.evaluations else {}
+    return Result(
+        outputs={
+            "predictions": f"{folder}/predictions.ndjson",
+            "metrics": f"{folder}/metrics.json",
+            "report": f"{folder}/report.html",
+        },
+        counts=counts,
+        metrics=headline,
+        metadata={
+            "upload": outcome.sentence,
+            **{f"test_{name}": f"{headline[name]:.3f}" for name in _SHOWN if name in headline},
+        },
+    )

@@ -1,0 +1,131 @@
+"""The report page of a run that finds boxes: average precision by class, and pictures with their boxes listed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from jobkit.report.page import class_table, confidence_table, facts, page, table
+
+HIT, WRONG, MISSED = "hit", "wrong", "missed"
+MAX_EXAMPLES = 30
+MAX_LISTED = 50  # boxes of one picture
+_COLOURS = {HIT: "#1a7f37", WRONG: "#cf222e", MISSED: "#0969da"}
+_HEADLINES = (
+    ("rows", "images"),
+    ("map_50", "mAP@.5"),
+    ("map_50_95", "mAP@[.5:.95]"),
+    ("map_75", "mAP@.75"),
+    ("map_50_95_small", "small"),
+    ("map_50_95_medium", "medium"),
+    ("map_50_95_large", "large"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("f1", "F1"),
+    ("mean_iou", "mean IoU of hits"),
+    ("rows_without_prediction", "images without prediction"),
+)
+
+
+@dataclass(frozen=True)
+class ShownBox:
+    """One box of the report. `share` is the overlap with the labelled box that it hits."""
+
+    what: str
+    name: str
+    corners: tuple[float, float, float, float]
+    confidence: float | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """One picture of the report with all its boxes of at least the headline's confidence."""
+
+    data_row_id: str
+    width: float
+    height: float
+    boxes: tuple[ShownBox, ...]
+
+    @property
+    def mistakes(self) -> int:
+        return sum(box.what != HIT for box in self.boxes)
+
+
+def headline_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line a split."""
+    shown = [pair for pair in _HEADLINES if any(pair[0] in figures for figures in splits.values())]
+    rows = [[name, *(figures.get(key, "") for key, _ in shown)] for name, figures in splits.items()]
+    return table(["split", *(label for _, label in shown)], rows) if rows else ""
+
+
+def precision_table(figures: Mapping[str, Any]) -> str:
+    """Average precision of each class, the most frequent first."""
+    keys = ("map_50", "map_75", "map_50_95", "map_50_95_small", "map_50_95_medium", "map_50_95_large")
+    classes = sorted(figures["classes"].items(), key=lambda item: (-item[1]["support"], item[0]))
+    rows = [[name, one["support"], one["images"], *(one.get(key, "") for key in keys)] for name, one in classes]
+    head = ("class", "boxes", "images", "AP@.5", "AP@.75", "AP@[.5:.95]", "small", "medium", "large")
+    return table(head, rows)
+
+
+def drawing(image: ShownImage) -> str:
+    """The boxes of a picture as they lie in it; the picture itself is not in the report."""
+    parts = []
+    for box in image.boxes[:MAX_LISTED]:
+        left, top, right, bottom = box.corners
+        dashes = ' stroke-dasharray="6 4"' if box.what == MISSED else ""
+        parts.append(
+            f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" fill="none" '
+            f'stroke="{_COLOURS[box.what]}" stroke-width="2" vector-effect="non-scaling-stroke"{dashes}>'
+            f"<title>{escape(box.name)}</title></rect>"
+        )
+    view = f'viewBox="0 0 {image.width:g} {image.height:g}"'
+    style = "background:#f4f6f8;border:1px solid #dde2e8;max-height:14rem"
+    return f'<svg {view} width="220" style="{style}" role="img">{"".join(parts)}</svg>'
+
+
+def listing(image: ShownImage) -> str:
+    """Every box with its place in pixels."""
+    rows = [
+        (
+            box.name,
+            box.what,
+            "" if box.confidence is None else float(box.confidence),
+            "" if box.share is None else float(box.share),
+            *(f"{edge:.1f}" for edge in (left, top, right - left, bottom - top)),
+        )
+        for box in image.boxes[:MAX_LISTED]
+        for left, top, right, bottom in [box.corners]
+    ]
+    return table(("class", "", "confidence", "IoU", "left", "top", "width", "height"), rows)
+
+
+def image_list(images: Sequence[ShownImage]) -> str:
+    """Pictures with their boxes drawn and listed."""
+    if not images:
+        return ""
+    legend = " · ".join(f'<b style="color:{colour}">{what}</b>' for what, colour in _COLOURS.items())
+    parts = [
+        f"<h3>{escape(image.data_row_id)}</h3>"
+        f'<div style="display:flex;gap:1.5rem;align-items:flex-start">{drawing(image)}<div>{listing(image)}</div></div>'
+        for image in images[:MAX_EXAMPLES]
+    ]
+    return f'<p class="note">{legend}</p>{"".join(parts)}'
+
+
+def box_page(
+    title: str, splits: Mapping[str, Mapping[str, Any]], told: Mapping[str, str], images: Sequence[ShownImage]
+) -> str:
+    """The whole report; `splits` is metrics.json's, `told` what happened beside."""
+    shown = "test" if "test" in splits else next(iter(splits), "")
+    sections = [("In short", headline_table(splits)), ("The run", facts(told))]
+    if shown:
+        figures = splits[shown]
+        confidence = figures["confidence"]
+        sections += [
+            (f"Average precision ({shown})", precision_table(figures)),
+            (f"Hits and misses ({shown}): IoU of 0.5, confidence of {confidence}", class_table(figures)),
+            (f"If only sure boxes counted ({shown})", confidence_table(figures)),
+            (f"Pictures ({shown}), those with the most mistakes first", image_list(images)),
+        ]
+    return page(title, sections)

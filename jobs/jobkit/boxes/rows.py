@@ -1,0 +1,45 @@
+"""Labelbox's NDJSON rows of boxes and of their hits and misses, plain dictionaries. Pure."""
+
+from collections.abc import Iterator, Mapping
+
+from jobkit.boxes.evaluation import Matched
+from jobkit.boxes.geometry import Boxes
+from jobkit.dataset_report import ClassEntry
+from jobkit.evaluation import THRESHOLDS
+from jobkit.labelbox_rows import MAX_METRICS_PER_ROW, Row, box_row, confusion_row
+
+METRIC_NAME = "50pct_iou"  # what Labelbox's own SDK calls a confusion matrix at an overlap of 0.5
+DIGITS = 3  # of a pixel
+
+
+def prediction_rows(
+    scope: str, data_row_id: str, boxes: Boxes, classes: Mapping[str, ClassEntry], minimum: float
+) -> Iterator[Row]:
+    """A row for each box of a known class with at least the minimum confidence; equal boxes of a class only once."""
+    seen: set[str] = set()
+    for index, name in enumerate(boxes.names):
+        if name not in classes or boxes.scores[index] < minimum:
+            continue
+        left, top, right, bottom = (round(float(edge), DIGITS) for edge in boxes.corners[index])
+        rectangle = (top, left, round(bottom - top, DIGITS), round(right - left, DIGITS))
+        row = box_row(scope, data_row_id, classes[name].feature_schema_id, rectangle, float(boxes.scores[index]))
+        if row["uuid"] not in seen:
+            seen.add(row["uuid"])
+            yield row
+
+
+def metric_rows(data_row_id: str, pairs: Mapping[str, Matched], features: Mapping[str, str]) -> tuple[list[Row], int]:
+    """Confusion rows of one labelled row by class and confidence, and how many were cut off.
+
+    A class that is neither labelled nor predicted with at least the lowest confidence has none; the labelled ones
+    come first.
+    """
+    lowest = THRESHOLDS[0]
+    present = [name for name, pair in pairs.items() if pair.labelled[0] or (pair.scores >= lowest).any()]
+    present.sort(key=lambda name: (not pairs[name].labelled[0], name))
+    rows = []
+    for name in present[:MAX_METRICS_PER_ROW]:
+        counts = {str(confidence): list(counted) for confidence, counted in pairs[name].by_confidence.items()}
+        row = confusion_row(data_row_id, features.get(name, name), counts)
+        rows.append({**row, "metricName": METRIC_NAME})
+    return rows, max(len(present) - MAX_METRICS_PER_ROW, 0)

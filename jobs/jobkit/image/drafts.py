@@ -1,0 +1,127 @@
+"""The first pass over the export: each row with its stored image and its labelers' verdict, kept on disk.
+
+Which classes stay, and which split an image goes into where several rows have it, is known only after the last row.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import IO
+
+from jobkit.classification import Verdict
+from jobkit.dataset_report import DatasetReport
+from jobkit.errors import BadData, Transient
+from jobkit.export import ExportRow
+from jobkit.fetch import FetchRefusedError, in_order
+from jobkit.image.files import BadImageError
+from jobkit.image.store import ImageStore, StoredImage
+from jobkit.progress import Progress, say
+from jobkit.splits import SPLITS
+
+WORKERS = 8  # each holds one picture's bytes and decoded pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A row whose image is stored. `options` are feature schema ids; `reason` says why it is not labelled."""
+
+    data_row_id: str
+    global_key: str | None
+    split: str
+    image: StoredImage
+    labelled: bool
+    options: tuple[str, ...]
+    reason: str
+
+    def to_line(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_line(cls, line: str) -> "Draft":
+        body = json.loads(line)
+        image = StoredImage(**body.pop("image"))
+        return cls(**{**body, "image": image, "options": tuple(body["options"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a row has no image: a word for counting and a sentence for the log."""
+
+    reason: str
+    sentence: str
+
+
+class Drafter:
+    """Makes drafts of rows: stores images, asks for verdicts and splits."""
+
+    def __init__(
+        self, store: ImageStore, judge: Callable[[ExportRow], Verdict], split: Callable[[ExportRow], str]
+    ) -> None:
+        self._store = store
+        self._judge = judge
+        self._split = split
+
+    def write(self, rows: Iterable[ExportRow], report: DatasetReport, file: IO[str]) -> int:
+        """Writes a line for each usable row and counts the others in the report; returns the number of lines."""
+        progress = Progress("Images stored")
+        drafts, failures = 0, 0
+        for row, outcome in in_order(self._image, self._usable(rows, report), workers=WORKERS):
+            if isinstance(outcome, Failure):
+                failures += 1
+                report.skipped.add(outcome.reason, row.data_row_id)
+                say("An image cannot be used", severity="WARNING", row=row.data_row_id, reason=outcome.sentence)
+            else:
+                file.write(self._draft(row, outcome).to_line() + "\n")
+                drafts += 1
+            progress.step()
+        progress.finish()
+        if failures and not drafts:
+            _refuse(report)
+        return drafts
+
+    def _usable(self, rows: Iterable[ExportRow], report: DatasetReport) -> Iterator[ExportRow]:
+        seen: set[str] = set()
+        for row in rows:
+            report.rows += 1
+            if row.problem:
+                report.skipped.add("unreadable_row", row.data_row_id or "?")
+            elif row.data_row_id in seen:
+                report.skipped.add("repeated_row", row.data_row_id)
+            elif str(row.media_attributes.get("asset_type") or "image").lower() != "image":
+                report.skipped.add("not_an_image", row.data_row_id)
+            else:
+                seen.add(row.data_row_id)
+                yield row
+
+    def _image(self, row: ExportRow) -> StoredImage | Failure:
+        try:
+            return self._store.keep(row.data_row_id, row.row_data)
+        except FetchRefusedError as error:
+            return Failure(error.reason, str(error))
+        except BadImageError as error:
+            return Failure("unreadable_image", str(error))
+
+    def _draft(self, row: ExportRow, image: StoredImage) -> Draft:
+        verdict = self._judge(row)
+        split = self._split(row)
+        reason = verdict.reason or ("" if verdict.labelled else "unlabelled")
+        if verdict.labelled and split not in SPLITS:
+            reason = "no_split"
+        return Draft(
+            data_row_id=row.data_row_id,
+            global_key=row.global_key,
+            split=split,
+            image=image,
+            labelled=not reason,
+            options=verdict.options,
+            reason=reason,
+        )
+
+
+def _refuse(report: DatasetReport) -> None:
+    """No image at all could be had: says the most frequent reason."""
+    reason, _ = report.skipped.counts.most_common(1)[0]
+    sentence = f"None of the {report.rows} images can be used ({report.skipped.sentence()})."
+    if reason == "unreachable":
+        raise Transient(sentence, "Are the rows' URLs reachable from Google Cloud?")
+    raise BadData(sentence, "The log names each row and its reason.")

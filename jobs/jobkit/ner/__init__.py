@@ -1,0 +1,1 @@
+"""Named entities: spans, the tagger, its evaluation and its predictions."""

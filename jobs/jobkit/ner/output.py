@@ -1,0 +1,173 @@
+"""What inference of named entities leaves behind: predictions, metrics, report, and rows in Labelbox."""
+
+import heapq
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import labelbox
+
+from jobkit.dataset_report import ClassEntry
+from jobkit.ending import Result
+from jobkit.evaluation import THRESHOLDS
+from jobkit.labelbox_rows import MAX_METRICS_PER_ROW, Row, confusion_row, entity_row
+from jobkit.manifest import ManifestRow
+from jobkit.ner.baseline import KnownNames
+from jobkit.ner.dataset import entities_of, unit_of_row
+from jobkit.ner.evaluation import EntityEvaluation, Match
+from jobkit.ner.report import MAX_EXAMPLES, Example, entity_page
+from jobkit.ner.spans import Entity, Units, location_of
+from jobkit.run_notes import told_of
+from jobkit.sinks import SinkChoice, bring
+from jobkit.splits import TEST
+from jobkit.storage import Storage
+
+VERSION = 1
+METRIC_NAME = "entity_exact"
+MAX_TEXT = 1000  # of a text in the report
+_SHOWN = ("micro_f1", "macro_f1", "overlap_micro_f1", "majority_baseline")
+
+
+class EntityOutput:
+    """Turns predictions into Labelbox's rows, and counts as they pass.
+
+    Evaluation uses every prediction; `upload_min_confidence` only says which are worth uploading.
+    """
+
+    def __init__(
+        self,
+        classes: tuple[ClassEntry, ...],
+        model_run_id: str,
+        names: KnownNames,
+        upload_min_confidence: float = 0.0,
+    ) -> None:
+        self._classes = {entry.display_name: entry for entry in classes}
+        self._names = names
+        self._minimum = upload_min_confidence
+        self._examples: list[tuple[int, str, Example]] = []
+        self.model_run_id = model_run_id
+        self.evaluation = EntityEvaluation(self._classes)
+        self.baseline = EntityEvaluation(self._classes)
+        self.counts = dict.fromkeys(
+            ("rows", "predictions", "metric_rows", "metric_rows_cut", "below_upload_min_confidence", "unknown_class"), 0
+        )
+
+    def rows(self, row: ManifestRow, found: Sequence[Entity] | None) -> Iterator[Row]:
+        """The Labelbox rows of one data row; `found` is None where there is no prediction, empty where the model found
+        nothing, which is a result."""
+        self.counts["rows"] += 1
+        truth = entities_of(row)
+        matched = self.evaluation.add(row.split, row.content, truth, found)
+        if truth is not None:
+            self.baseline.add(row.split, row.content, truth, self._names.find(row.content))
+        yield from self._prediction_rows(row, found or ())
+        if matched is not None:
+            yield from self._metric_rows(row.data_row_id, matched)
+            if row.split == TEST:
+                self._remember(row, matched)
+
+    def _prediction_rows(self, row: ManifestRow, found: Sequence[Entity]) -> Iterator[Row]:
+        """A class that left the ontology is counted, not fatal."""
+        units, unit = Units(row.content), unit_of_row(row)
+        for entity in found:
+            entry = self._classes.get(entity.name)
+            if entry is None:
+                self.counts["unknown_class"] += 1
+            elif entity.confidence < self._minimum:
+                self.counts["below_upload_min_confidence"] += 1
+            else:
+                self.counts["predictions"] += 1
+                start, end = location_of(entity.start, entity.end, units, unit)
+                tool = entry.feature_schema_id
+                yield entity_row(self.model_run_id, row.data_row_id, tool, start, end, entity.confidence)
+
+    def _metric_rows(self, data_row_id: str, matched: Match) -> Iterator[Row]:
+        """Confusion counts of each class that is in the row, labelled or found; the most frequent first."""
+        present: dict[str, int] = {}
+        for entity in (*matched.right, *matched.missed, *matched.wrong):
+            present[entity.name] = present.get(entity.name, 0) + 1
+        order = sorted(present, key=lambda name: (-present[name], name))
+        self.counts["metric_rows_cut"] += max(len(order) - MAX_METRICS_PER_ROW, 0)
+        for name in order[:MAX_METRICS_PER_ROW]:
+            entry = self._classes.get(name)
+            if entry is not None:
+                self.counts["metric_rows"] += 1
+                yield confusion_row(data_row_id, entry.name, _confusion(name, matched), METRIC_NAME)
+
+    def _remember(self, row: ManifestRow, matched: Match) -> None:
+        """Keeps the rows with most mistakes for the report."""
+        mistakes = len(matched.wrong) + len(matched.missed)
+        example = Example(row.data_row_id, row.content[:MAX_TEXT], matched)
+        heapq.heappush(self._examples, (mistakes, row.data_row_id, example))
+        if len(self._examples) > MAX_EXAMPLES:
+            heapq.heappop(self._examples)
+
+    def examples(self) -> list[Example]:
+        """The rows kept, those with most mistakes first."""
+        ordered = sorted(self._examples, key=lambda item: (-item[0], item[1]))
+        return [example for _, _, example in ordered]
+
+    def metrics(self) -> dict[str, Any]:
+        """The figures of each split, with the baseline beside the model."""
+        return {
+            split: {**figures, "majority_baseline": self.baseline.headline(split)["micro_f1"]}
+            for split, figures in self.evaluation.metrics().items()
+        }
+
+
+def _confusion(name: str, matched: Match) -> dict[str, list[int]]:
+    """Confidence -> [TP, FP, TN, FN]; entities have no true negatives."""
+    right = [entity.confidence for entity in matched.right if entity.name == name]
+    wrong = [entity.confidence for entity in matched.wrong if entity.name == name]
+    support = len(right) + sum(entity.name == name for entity in matched.missed)
+    counts = {}
+    for threshold in THRESHOLDS:
+        tp = sum(confidence >= threshold for confidence in right)
+        counts[str(threshold)] = [tp, sum(confidence >= threshold for confidence in wrong), 0, support - tp]
+    return counts
+
+
+def finish(
+    output: EntityOutput,
+    report: Mapping[str, Any],
+    notes: Mapping[str, str],
+    storage: Storage,
+    folder: str,
+    sink: str | SinkChoice,
+    make_client: Callable[[], labelbox.Client],
+) -> Result:
+    """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.
+
+    Safe to repeat: files are written over by themselves, and an upload of this folder's name is found again.
+    """
+    rows = (json.loads(line) for line in storage.read_lines(f"{folder}/predictions.ndjson"))
+    outcome = bring(sink, rows, output.model_run_id, folder.rsplit("/", 1)[-1], make_client)
+    splits = output.metrics()
+    counts = {**output.counts, "uploaded": outcome.sent, "refused": outcome.refused}
+    metrics = {
+        "version": VERSION,
+        "splits": splits,
+        "counts": counts,
+        "upload": {"state": outcome.state, "sentence": outcome.sentence, "reasons": list(outcome.reasons)},
+        "classes": report["classes"],
+        "notes": dict(notes),
+    }
+    storage.write_text(f"{folder}/metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    page = entity_page("Model run report", splits, told_of(report, notes, outcome.sentence), output.examples())
+    storage.write_text(f"{folder}/report.html", page, "text/html; charset=utf-8")
+    headline = output.evaluation.headline(TEST)
+    if headline:
+        headline["majority_baseline"] = splits[TEST]["majority_baseline"]
+    return Result(
+        outputs={
+            "predictions": f"{folder}/predictions.ndjson",
+            "metrics": f"{folder}/metrics.json",
+            "report": f"{folder}/report.html",
+        },
+        counts=counts,
+        metrics=headline,
+        metadata={
+            "upload": outcome.sentence,
+            **{f"test_{name}": f"{headline[name]:.3f}" for name in _SHOWN if name in headline},
+        },
+    )
