@@ -48,10 +48,13 @@ class Build:
         docker.chmod(0o755)
         self.log.touch()
 
-    def run(self, jobs: str = "", broken: str = "nothing is broken") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, jobs: str = "", broken: str = "nothing is broken", extra_index: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """The steps in their order, as far as the first that fails, with what Cloud Build would put in."""
         config = _config()
         given = {"_REPOSITORY": REPOSITORY, "_TAG": "v2", "_JOBS": jobs, "BUILD_ID": "build-7"}
+        given["_PIP_EXTRA_INDEX_URL"] = extra_index
         environment = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "DOCKER_LOG": str(self.log)}
         environment["BROKEN"] = broken
         for step in config["steps"]:
@@ -108,6 +111,27 @@ def test_a_new_folder_needs_no_line(build: Build) -> None:
     (new / "Dockerfile").write_text("FROM scratch\n")
     assert build.run().returncode == 0
     assert f"push --quiet {_image('train/my_own_job')}:v2" in build.asked("push")
+
+
+def test_an_image_with_cuda_and_weights_is_built_only_where_it_is_named(build: Build) -> None:
+    gpu = build.folder / "jobs" / "train" / "my_own_job" / "gpu"
+    gpu.mkdir(parents=True)
+    (gpu / "Dockerfile").write_text("FROM scratch\n")
+    assert build.run().returncode == 0
+    assert not [line for line in build.log.read_text().splitlines() if "gpu" in line]
+    assert build.run(jobs="train/my_own_job/gpu").returncode == 0
+    assert f"push --quiet {_image('train/my_own_job/gpu')}:v2" in build.asked("push")
+
+
+def test_a_further_index_reaches_every_build_and_none_is_passed_on_unasked(build: Build) -> None:
+    assert build.run(extra_index="https://packages.example.com/simple?a=b c").returncode == 0
+    assert all(
+        "--build-arg PIP_EXTRA_INDEX_URL=https://packages.example.com/simple?a=b c --tag" in line
+        for line in build.asked("build")
+    )
+    build.log.write_text("")
+    assert build.run().returncode == 0
+    assert not [line for line in build.asked("build") if "PIP_EXTRA_INDEX_URL" in line]
 
 
 def test_a_chosen_few_are_built_and_the_others_left_alone(build: Build) -> None:
