@@ -11,10 +11,10 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up runs show watch cancel retry doctor test simulate check format clean
+.PHONY: help run up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate check format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp ## A sample model run from the signed request to COMPLETE (PIPELINE=name, ARGS="--duplicate ...")
 	@$(PY) -m local run --pipeline $(PIPELINE) $(ARGS)
@@ -31,6 +31,15 @@ show watch cancel retry: $(VENV)/ops.stamp
 
 doctor: $(VENV)/ops.stamp ## Check a deployment; docs/operating.md has the other commands
 	@$(PY) -m ops doctor $(ARGS)
+
+new-pipeline: $(VENV)/run.stamp ## A pipeline of your own, which runs at once: make new-pipeline NAME=my_texts [LIKE=ner]
+	@$(PY) -m scaffold new-pipeline "$(or $(NAME),$(error name it: make $@ NAME=my_texts))" $(if $(LIKE),--like "$(LIKE)")
+
+new-job: $(VENV)/run.stamp ## A job of your own, with image and test: make new-job NAME=my_check [STAGE=etl]
+	@$(PY) -m scaffold new-job "$(or $(NAME),$(error name it: make $@ NAME=my_check))" $(if $(STAGE),--stage "$(STAGE)")
+
+add-pipeline: $(VENV)/run.stamp ## Copy a folder's pipeline and jobs to where they deploy from: make add-pipeline FROM=examples/...
+	@$(PY) -m scaffold add-pipeline "$(or $(FROM),$(error name the folder: make $@ FROM=examples/...))"
 
 test: $(VENV)/dev.stamp ## All tests, the runs from end to end among them (ARGS="tests/functions -k ...")
 	$(PY) -m pytest $(or $(ARGS),$(SIDE_BY_SIDE))

@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--pipeline", default=DEFAULT_PIPELINE, help="a model type of functions/pipelines/")
+    shared.add_argument("--pipeline", default=DEFAULT_PIPELINE, help="a model type, or a folder as in examples/")
     shared.add_argument("--export", type=Path, help="your own Labelbox export (NDJSON, export v2 rows)")
     shared.add_argument("--duplicate", action="store_true", help="push every message twice")
     shared.add_argument("--refuse-predictions", action="store_true", help="Labelbox refuses predictions on model runs")
@@ -77,20 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(given: argparse.Namespace) -> RunOptions:
     from local.commands import RunOptions, parse_setting
-    from local.samples import sample_export
-    from orchestrator.pipelines import read_pipelines
+    from local.offer import Offer
 
-    known = read_pipelines()
-    if given.pipeline not in known:
-        raise ValueError(f"there is no pipeline {given.pipeline!r}; there are {', '.join(sorted(known))}")
-    sample = given.export or sample_export(given.pipeline)
+    offer, pipeline = Offer.named(given.pipeline)
+    sample = given.export or offer.sample(pipeline)
     if given.command == "up" and not given.export:
-        for name in known:
-            sample_export(name)  # all samples must be there before Labelbox's stand-in reads them
+        for name in offer.pipelines:
+            offer.sample(name)  # all samples must be there before Labelbox's stand-in reads them
     if not sample.is_file():
         raise ValueError(f"there is no export {sample}; give one with --export")
     return RunOptions(
-        pipeline=given.pipeline,
+        pipeline=pipeline,
+        offer=offer,
         export=given.export.absolute() if given.export else None,
         config=dict(parse_setting(text) for text in getattr(given, "set", [])),
         duplicate=given.duplicate,

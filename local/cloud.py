@@ -40,7 +40,7 @@ class CloudOptions:
 
     export: an own Labelbox export in the place of the samples. duplicate: every message is pushed twice.
     labelbox: switches of the Labelbox stand-in. google_pubsub: Google's own emulator in the small one's place.
-    jobs_dir: the folder of the job images. settings: settings of the functions, over the usual ones.
+    jobs_dirs: the folders of the job images. settings: settings of the functions, over the usual ones.
     """
 
     export: Path | None = None
@@ -50,7 +50,7 @@ class CloudOptions:
     reconcile_period_s: float = 3.0
     environments_dir: Path = ROOT / ".local" / "envs"
     samples_dir: Path = ROOT / "samples"
-    jobs_dir: Path = ROOT / "jobs"
+    jobs_dirs: tuple[Path, ...] = (ROOT / "jobs",)
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -72,7 +72,7 @@ class EmbeddedCloud:
         self.secret_manager = StandIn("secret_manager", state, self._secret_flags(), {})
         self.vertex_control_port = free_port()
         self.vertex = StandIn("vertex", state, self._vertex_flags(), self._emulator_hosts())
-        self.artifact_registry = StandIn("artifact_registry", state, ("--jobs-dir", self.options.jobs_dir), {})
+        self.artifact_registry = StandIn("artifact_registry", state, self._jobs_flags(), {})
         endpoints = Endpoints(
             self.storage.host,
             self.pubsub.host,
@@ -104,11 +104,14 @@ class EmbeddedCloud:
         file.write_text(json.dumps({API_KEY_SECRET: [API_KEY], SERVICE_SECRET_SECRET: [SERVICE_SECRET]}))
         return ["--secrets", file, "--project", deployment.PROJECT]
 
+    def _jobs_flags(self) -> list[str | Path]:
+        return [word for folder in self.options.jobs_dirs for word in ("--jobs-dir", folder)]
+
     def _vertex_flags(self) -> list[str | Path]:
         return [
             *("--control-port", str(self.vertex_control_port)),
             *("--project", deployment.PROJECT, "--region", deployment.REGION),
-            *("--jobs-dir", self.options.jobs_dir, "--envs-dir", self.options.environments_dir),
+            *(*self._jobs_flags(), "--envs-dir", self.options.environments_dir),
             *("--job-events-topic", deployment.topic_path("job-state")),
             *(word for pair in self._emulator_hosts().items() for word in ("--job-env", "=".join(pair))),
         ]

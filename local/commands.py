@@ -18,14 +18,14 @@ from local.cloud import SERVICE_SECRET, CloudOptions, EmbeddedCloud
 from local.functions import ROOT
 from local.job_environments import prepare
 from local.labelbox_side import ModelRunState, TrainingRequest
+from local.offer import Offer
 from local.processes import log_tail
 from local.progress import Progress, files_table, labelbox_table, metrics_table, near
 from local.run_view import JobView, RunReader, RunView, last_line
-from local.samples import sample_export
 from local.state import StateFolder
 from local.summary import Summary, summarise
 from orchestrator.identities import RunId
-from orchestrator.pipelines import Pipeline, read_pipelines
+from orchestrator.pipelines import Pipeline
 
 POLL_S = 0.4
 TOLD_DEADLINE_S = 20.0
@@ -38,6 +38,7 @@ class RunOptions:
     """What `run` was asked for."""
 
     pipeline: str
+    offer: Offer = field(default_factory=Offer)
     export: Path | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     duplicate: bool = False
@@ -54,11 +55,13 @@ class RunOptions:
             duplicate=self.duplicate,
             google_pubsub=self.google_pubsub,
             labelbox={"refuse_predictions": True} if self.refuse_predictions else {},
+            jobs_dirs=self.offer.jobs_dirs,
+            settings=self.offer.settings,
         )
 
     def request(self) -> TrainingRequest:
         """The request for the model run of the export, or of the pipeline's sample."""
-        export = self.export or sample_export(self.pipeline)
+        export = self.export or self.offer.sample(self.pipeline)
         return TrainingRequest.for_export(export, self.pipeline)
 
 
@@ -153,11 +156,11 @@ class LocalRun:
 
 def run(options: RunOptions, console: Console) -> int:
     """Take one model run from the signed request to its end; 0 only on COMPLETE. Everything started is stopped."""
-    pipeline = read_pipelines()[options.pipeline]
+    pipeline = options.offer.pipelines[options.pipeline]
     state = StateFolder.new(options.local_dir)
     try:
         console.print(f"[bold]{pipeline.model_type}[/]  {pipeline.description}", highlight=False)
-        prepare(pipeline, options.cloud.environments_dir, state, console)
+        prepare(pipeline, options.cloud.environments_dir, state, console, options.offer.jobs_dirs)
         began = time.monotonic()
         with (
             console.status("starting the functions and the stand-ins") as starting,
@@ -221,7 +224,7 @@ def up(options: RunOptions, console: Console) -> None:
             for name, url in cloud.urls.items():
                 console.print(f"{name:<16} {url}", highlight=False)
             console.print(f"{'files and logs':<16} {state.path}", highlight=False)
-            for pipeline in (options.pipeline,) if options.export else sorted(read_pipelines()):
+            for pipeline in (options.pipeline,) if options.export else sorted(options.offer.pipelines):
                 _show_request(pipeline, options, cloud, console)
             console.print("\nRunning. Ctrl-C stops everything.")
             while True:
@@ -231,7 +234,7 @@ def up(options: RunOptions, console: Console) -> None:
 
 
 def _show_request(pipeline: str, options: RunOptions, cloud: EmbeddedCloud, console: Console) -> None:
-    export = options.export or sample_export(pipeline)
+    export = options.export or options.offer.sample(pipeline)
     if export.exists():
         request = TrainingRequest.for_export(export, pipeline)
         console.print(f"\n[bold]{pipeline}[/]: start a training as Labelbox does", highlight=False)

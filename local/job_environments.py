@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,15 +15,17 @@ from local.processes import Process, StartError, log_tail
 from local.state import StateFolder
 from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob, Pipeline
 
+JOBS = (ROOT / "jobs",)
 # What stands in for AutoML: the stand-in trains with the project's own trainer of the same task.
 CLASSIFIER, DETECTOR = "train/image_classification", "train/bounding_boxes"
 
 
-def requirements_of(pipeline: Pipeline) -> list[Path]:
+def requirements_of(pipeline: Pipeline, jobs_dirs: Sequence[Path] = JOBS) -> list[Path]:
     """The requirement files of all jobs of a pipeline, each once, in the order in which they are needed."""
     images = [_image(job) for _, job in pipeline.jobs()]
-    files = [ROOT / "jobs" / image / "requirements.txt" for image in dict.fromkeys(images) if image]
-    return [file for file in files if file.exists()]  # an image given by its full uri has none here
+    found = ([folder / image / "requirements.txt" for folder in jobs_dirs] for image in dict.fromkeys(images) if image)
+    # An image given by its full uri has none here.
+    return [file for files in found for file in [next(filter(Path.exists, files), None)] if file]
 
 
 def _image(job: CustomJob | AutoMLImageTraining | BatchPrediction) -> str:
@@ -34,19 +37,25 @@ def _image(job: CustomJob | AutoMLImageTraining | BatchPrediction) -> str:
     return ""
 
 
-def prepare(pipeline: Pipeline, environments_dir: Path, state: StateFolder, console: Console) -> None:
+def prepare(
+    pipeline: Pipeline,
+    environments_dir: Path,
+    state: StateFolder,
+    console: Console,
+    jobs_dirs: Sequence[Path] = JOBS,
+) -> None:
     """Install what is missing, side by side, and say so; quick where nothing is. StartError with pip's last lines.
 
     Safe to repeat and to interrupt: an environment gets its name only when it is whole.
     """
     missing = [
         file
-        for file in requirements_of(pipeline)
+        for file in requirements_of(pipeline, jobs_dirs)
         if not (environments_dir / environment_key(resolved_lines(file)) / "bin" / "python").exists()
     ]
     if not missing:
         return
-    names = ", ".join(str(file.parent.relative_to(ROOT / "jobs")) for file in missing)
+    names = ", ".join("/".join(file.parts[-3:-1]) for file in missing)
     installer = Process(
         "environments",
         [sys.executable, "-m", "local.environments", "--root", environments_dir, *missing],

@@ -1,4 +1,5 @@
-"""Which sample a pipeline runs on: the folder of its own name, or the one that samples/index.json names for it.
+"""Which sample a pipeline runs on: the folder of its own name, the one that samples/index.json names for it, or that
+of a shipped pipeline which begins with the same job.
 
 A sample that is too large for the repository has only its make.py there, and is drawn under .local at its first use.
 """
@@ -12,18 +13,36 @@ import sys
 from pathlib import Path
 
 from local.functions import ROOT
+from orchestrator.pipelines import CustomJob, Pipeline, read_pipelines
 
 SAMPLES = ROOT / "samples"
 DRAWN = ROOT / ".local" / "samples"
 EXPORT = "export.ndjson"
 
 
-def sample_export(pipeline: str) -> Path:
-    """The export of the pipeline's sample; the file need not be there, for not every pipeline has one."""
+def sample_export(pipeline: str, definition: Pipeline | None = None) -> Path:
+    """The export of the pipeline's sample; the file need not be there, for not every pipeline has one.
+
+    `definition` is for a pipeline that is none of functions/pipelines/.
+    """
     shared: dict[str, str] = json.loads((SAMPLES / "index.json").read_text(encoding="utf-8"))
     folder = SAMPLES / shared.get(pipeline, pipeline)
+    if not folder.is_dir() and (like := _reads_the_same(definition or read_pipelines().get(pipeline))):
+        folder = SAMPLES / like
     export, maker = folder / EXPORT, folder / "make.py"
     return export if export.exists() or not maker.exists() else drawn(maker)
+
+
+def _reads_the_same(pipeline: Pipeline | None) -> str:
+    """The pipeline with a sample of its own whose first job is this one's, too: it reads the same kind of data."""
+    if pipeline is None:
+        return ""
+    first = pipeline.stages[0].jobs[0]
+    for name, other in read_pipelines().items():
+        same = isinstance(first, CustomJob) and getattr(other.stages[0].jobs[0], "image", "") == first.image
+        if same and (SAMPLES / name).is_dir():
+            return name
+    return ""
 
 
 def sample_folders(samples_dir: Path) -> list[Path]:

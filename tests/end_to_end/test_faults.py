@@ -51,7 +51,7 @@ class BreakingCloud:
         pipelines = write_pipelines(folder)
         options = CloudOptions(
             export=write_export(folder, self.model_runs),
-            jobs_dir=write_jobs(folder),
+            jobs_dirs=(write_jobs(folder),),
             environments_dir=folder / "envs",
             settings={
                 "PIPELINES_DIR": str(pipelines),

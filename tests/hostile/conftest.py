@@ -129,7 +129,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileCloud]:
     folder: Path = tmp_path_factory.mktemp("hostile")
     options = CloudOptions(
         export=write_export(folder, MODEL_RUNS),
-        jobs_dir=write_jobs(folder),
+        jobs_dirs=(write_jobs(folder),),
         environments_dir=folder / "envs",
         settings={"PIPELINES_DIR": str(write_pipelines(folder))},
     )
