@@ -91,6 +91,8 @@ def _parameter_rows(pipeline: Pipeline) -> Iterator[str]:
         bounds = ""
         if parameter.choices:
             bounds = " one of " + ", ".join(f"`{choice}`" for choice in parameter.choices)
+        elif parameter.form:
+            bounds = f" {parameter.form}"
         elif parameter.minimum is not None and parameter.maximum is not None:
             bounds = f" {parameter.minimum:g} to {parameter.maximum:g}"
         yield f"| `{name}` | {parameter.type}{bounds} | {_shown(parameter.default)} | {parameter.help} |"

@@ -132,7 +132,7 @@ def _of_attempt(world: World, run: Run, attempt: Attempt) -> Iterator[str]:
         yield "`launched` names a job that is not its own"
         return
     spec = run.pipeline.find(attempt.ref.stage, attempt.ref.job)[1]
-    if isinstance(spec, CustomJob) and job.image != image_uri(run, spec.image):
+    if isinstance(spec, CustomJob) and job.image != image_uri(run, spec):
         yield f"it runs image {job.image}, not the one of the accepted pipeline"
     if attempt.ended:
         yield from _of_end(attempt, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
 
 from orchestrator import logs
@@ -20,6 +21,7 @@ from orchestrator.reply import DONE, Reply, again
 from orchestrator.run import Run
 from orchestrator.services import Handling
 from orchestrator.telling import tell
+from orchestrator.templates import Scalar
 from orchestrator.workflow import Configure, Finish, Hold, Launch, Observe, Step, next_step
 
 _MOST_STEPS = 12
@@ -78,15 +80,16 @@ def configure(handling: Handling, run: Run) -> None:
     if not problems:
         problems += limit_problems(run.pipeline, values, services.settings)
         problems += _crowd_problems(handling, run)
-    images, missing = _pinned_images(handling, run)
+    images, missing = _pinned_images(handling, run, values)
     problems += missing
     handling.ledger.record(run.id, Configured(values, tuple(problems), images))
     services.reached("configured")
 
 
-def _pinned_images(handling: Handling, run: Run) -> tuple[dict[str, str], list[str]]:
+def _pinned_images(handling: Handling, run: Run, parameters: Mapping[str, Scalar]) -> tuple[dict[str, str], list[str]]:
     """Every image of the run by digest, and a sentence for each that is not built."""
-    named = sorted({named_image(run, job.image) for _, job in run.pipeline.jobs() if isinstance(job, CustomJob)})
+    jobs = (job for _, job in run.pipeline.jobs())
+    named = sorted({named_image(run, job.image_for(parameters)) for job in jobs if isinstance(job, CustomJob)})
     images: dict[str, str] = {}
     problems: list[str] = []
     for uri in named:

@@ -104,9 +104,9 @@ def _custom_job(
     ending = f"gs://{settings.bucket}/{ending_folder(identity)}"
     args = [f"--{name.replace('_', '-')}={in_words(render(value, values))}" for name, value in job.args.items()]
     machine: dict[str, Any] = {"machine_type": render(job.machine, values)}
-    if job.accelerator and render(job.accelerator.type, values) and int(render(job.accelerator.count, values)):
-        machine["accelerator_type"] = render(job.accelerator.type, values)
-        machine["accelerator_count"] = int(render(job.accelerator.count, values))
+    accelerator, count = job.accelerators(values)
+    if accelerator:
+        machine |= {"accelerator_type": accelerator, "accelerator_count": count}
     # Vertex's own restarts would run a job twice under one launch; attempts are ours to count.
     scheduling: dict[str, Any] = {"timeout": {"seconds": job.timeout_s}, "disable_retries": True}
     if render(job.spot, values) in (True, "true"):
@@ -123,7 +123,7 @@ def _custom_job(
                     "replica_count": 1,
                     "disk_spec": {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": job.disk_gb},
                     "container_spec": {
-                        "image_uri": image_uri(run, job.image),
+                        "image_uri": image_uri(run, job),
                         "args": [*args, f"--ending-uri={ending}"],
                         "env": [{"name": key, "value": value} for key, value in job_environment(settings).items()],
                     },
@@ -141,10 +141,12 @@ def named_image(run: Run, image: str) -> str:
     return f"{run.accepted.image_repository}/{name}:{run.accepted.image_tag}"
 
 
-def image_uri(run: Run, image: str) -> str:
-    """The image as it was pinned before the run's first launch."""
-    named = named_image(run, image)
-    return run.configured.images.get(named, named) if run.configured else named
+def image_uri(run: Run, job: CustomJob) -> str:
+    """The image that the run's parameters choose, as it was pinned before the run's first launch."""
+    if run.configured is None:
+        return named_image(run, job.image)
+    named = named_image(run, job.image_for(run.configured.parameters))
+    return run.configured.images.get(named, named)
 
 
 def job_environment(settings: Settings) -> dict[str, str]:

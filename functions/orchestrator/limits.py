@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from orchestrator.machines import fit_problem
 from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob, Pipeline
 from orchestrator.settings import Settings
 from orchestrator.templates import Scalar, render
@@ -32,11 +33,12 @@ def _of_job(
     machine = str(render(job.machine, values)) if job.machine is not None else ""
     if machine and machine not in settings.allowed_machines:
         yield f"machine {machine} is not allowed here (allowed: {', '.join(settings.allowed_machines)})"
-    if isinstance(job, CustomJob) and job.accelerator:
-        accelerator, count = str(render(job.accelerator.type, values)), int(render(job.accelerator.count, values))
-        if accelerator and count:
-            if accelerator not in settings.allowed_accelerators:
-                allowed = ", ".join(settings.allowed_accelerators) or "none"
-                yield f"accelerator {accelerator} is not allowed here (allowed: {allowed})"
-            if count > settings.max_accelerators:
-                yield f"{count} accelerators are over this deployment's limit of {settings.max_accelerators}"
+    if isinstance(job, CustomJob):
+        accelerator, count = job.accelerators(values)
+        if accelerator and accelerator not in settings.allowed_accelerators:
+            allowed = ", ".join(settings.allowed_accelerators) or "none"
+            yield f"accelerator {accelerator} is not allowed here (allowed: {allowed})"
+        if count > settings.max_accelerators:
+            yield f"{count} accelerators are over this deployment's limit of {settings.max_accelerators}"
+        if problem := fit_problem(machine, accelerator, count):
+            yield problem

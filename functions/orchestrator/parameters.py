@@ -25,9 +25,15 @@ class Parameter(BaseModel):
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[bool | int | float | str, ...] | None = None
+    pattern: str | None = None  # of a string as a whole, in place of choices where they cannot be listed
+    form: str = ""  # the pattern in words that complete "NAME must be ..."
 
     @model_validator(mode="after")
     def _default_is_valid(self) -> Parameter:
+        if (self.pattern is None) == bool(self.form):
+            raise ValueError("a pattern and its form in words belong together")
+        if self.pattern is not None and self.type != "string":
+            raise ValueError("only a string has a pattern")
         if problem := self.problem(self.default):
             raise ValueError(f"its default {problem}")
         return self
@@ -62,6 +68,8 @@ class Parameter(BaseModel):
             return str(error)
         if self.choices is not None and read not in self.choices:
             return f"must be one of {', '.join(map(str, self.choices))}, not {_shown(value)}"
+        if self.pattern is not None and not re.fullmatch(self.pattern, str(read)):
+            return f"must be {self.form}, not {_shown(value)}"
         if isinstance(read, int | float) and not isinstance(read, bool):
             if self.minimum is not None and read < self.minimum:
                 return f"must be at least {self.minimum:g}, not {read:g}"

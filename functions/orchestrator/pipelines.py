@@ -17,12 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from orchestrator.errors import BadDefinition
 from orchestrator.parameters import Parameter
-from orchestrator.templates import Scalar, references
+from orchestrator.templates import Scalar, references, render
 
 SHIPPED = Path(__file__).resolve().parent.parent / "pipelines"
 STAGES_WITH_TOPICS = ("etl", "train", "inference")
 Status = Literal["EXPORTING_DATA", "PREPARING_DATA", "TRAINING_MODEL"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,19}$")]
+ImageName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9_]+(/[a-z0-9_]+)*$|^\S+/\S+:\S+$", description="Folder below jobs/, or a full image URI."),
+]
 Template = Scalar
 RUN_VALUES = ("run.model_run_id", "run.model_id", "run.id", "run.number", "run.labels")
 JOB_VALUES = ("job.data_uri", "job.batch_uri", "job.attempt_id")
@@ -62,19 +66,27 @@ class JobSpec(Strict):
 
 
 class Accelerator(Strict):
-    """GPUs of a machine."""
+    """GPUs of a machine. A type of "none" or "", or a count of 0, is no accelerator."""
 
     type: Template
     count: Template = 1
+
+
+class OtherImage(Strict):
+    """An image in place of a job's usual one, where a parameter has this value. The file names every image that may
+    run: a model run's config chooses among them and brings none of its own."""
+
+    parameter: str
+    value: Scalar
+    image: ImageName
 
 
 class CustomJob(JobSpec):
     """One of our containers (or yours) as a Vertex CustomJob."""
 
     kind: Literal["CustomJob"]
-    image: str = Field(
-        pattern=r"^[a-z0-9_]+(/[a-z0-9_]+)*$|^\S+/\S+:\S+$", description="Folder below jobs/, or a full image URI."
-    )
+    image: ImageName
+    other_images: tuple[OtherImage, ...] = Field(default=(), description="The first whose parameter fits is run.")
     machine: Template = "n1-standard-4"
     accelerator: Accelerator | None = None
     disk_gb: int = Field(default=100, ge=100, le=64000)
@@ -94,8 +106,26 @@ class CustomJob(JobSpec):
     def output_names(self) -> tuple[str, ...]:
         return self.outputs
 
+    def images(self) -> tuple[str, ...]:
+        """Every image that the job may run, its usual one first."""
+        return tuple(dict.fromkeys((self.image, *(other.image for other in self.other_images))))
+
+    def image_for(self, parameters: Mapping[str, Scalar]) -> str:
+        """The image that the job runs under these parameters."""
+        return next(
+            (other.image for other in self.other_images if parameters.get(other.parameter) == other.value), self.image
+        )
+
+    def accelerators(self, values: Mapping[str, Scalar]) -> tuple[str, int]:
+        """(type, count) of the machine's GPUs with placeholders' values put in; ("", 0) for none."""
+        if self.accelerator is None:
+            return "", 0
+        kind, count = str(render(self.accelerator.type, values)), int(render(self.accelerator.count, values))
+        return (kind, count) if kind not in ("", "none") and count else ("", 0)
+
     def templates(self) -> Iterator[object]:
         yield from (self.spot, self.args)
+        yield from (f"${{parameters.{other.parameter}}}" for other in self.other_images)
 
     def spending(self) -> Iterator[object]:
         yield self.machine
@@ -170,7 +200,7 @@ class Pipeline(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Pipeline:
-        problems = [*_repeated_names(self), *_unknown_references(self)]
+        problems = [*_repeated_names(self), *_unknown_references(self), *_unknown_choices(self)]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -217,6 +247,15 @@ def _unknown_references(pipeline: Pipeline) -> Iterator[str]:
             if name not in known_here:
                 yield f"{where}: metadata uses ${{{name}}}, which is none of its outputs or earlier ones"
         known |= {f"{stage.name}.{job.name}.{name}" for name in job.output_names}
+
+
+def _unknown_choices(pipeline: Pipeline) -> Iterator[str]:
+    for stage, job in pipeline.jobs():
+        for other in job.other_images if isinstance(job, CustomJob) else ():
+            declared = pipeline.parameters.get(other.parameter)
+            if declared is not None and declared.problem(other.value):
+                where = f"job {stage.name}/{job.name}"
+                yield f"{where}: {other.parameter} never has the value {other.value!r} that other_images names"
 
 
 def read_pipeline(path: Path) -> Pipeline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,92 @@ def test_a_placeholder_alone_keeps_its_type_and_within_a_text_becomes_words() ->
     assert render("${n}", values) == 3
     assert render("x=${n},y=${a.b}", values) == "x=3,y=true"
     assert render("no ${} placeholder here", values | {"": "empty"}) == "no empty placeholder here"
+
+
+CHOOSING = """
+version: 1
+model_type: mine
+description: Trained in one of two images.
+parameters:
+  trainer: {type: string, default: cpu, choices: [cpu, gpu], help: "Image of the training job."}
+  machine: {type: string, default: n1-standard-4, help: "Its machine."}
+  accelerator: {type: string, default: none, help: "Its GPUs."}
+  backbone: {type: string, default: auto, pattern: "auto|hf:[a-z0-9-]+", form: "auto or hf:NAME", help: "Its network."}
+stages:
+  - name: train
+    jobs:
+      - {name: fit, kind: CustomJob, image: train/mine, status: TRAINING_MODEL, machine: "${parameters.machine}",
+         accelerator: {type: "${parameters.accelerator}"},
+         other_images: [{parameter: trainer, value: gpu, image: train/mine_gpu}],
+         args: {backbone: "${parameters.backbone}"}}
+"""
+
+
+@pytest.mark.parametrize(("config", "image"), [({}, "train-mine"), ({"trainer": "gpu"}, "train-mine-gpu")])
+def test_a_parameter_chooses_among_the_images_that_the_file_names_and_only_that_one_is_pinned_and_run(
+    tmp_path: Path, config: dict[str, str], image: str
+) -> None:
+    world = World(pipelines=make_pipeline(CHOOSING, tmp_path))
+    world.labelbox.configs["mr-1"] = config
+    run_id = world.start("mine")
+    pool = world.jobs.requests[0].body["job_spec"]["worker_pool_specs"][0]
+    assert pool["container_spec"]["image_uri"].rpartition("/")[2].startswith(f"{image}:")
+    configured = world.run(run_id).configured
+    assert configured and len(configured.images) == 1 and f"/{image}:" in next(iter(configured.images))
+    assert "accelerator_type" not in pool["machine_spec"]
+
+
+WRONG_CHOICES = {
+    "a parameter that is not there": ("parameter: trainer", "parameter: other", "parameters.other"),
+    "a value that the parameter never has": ("value: gpu", "value: tpu", "never has the value 'tpu'"),
+    "an image that is none": ("train/mine_gpu}", "../../etc}", "other_images"),
+    "a pattern without words": ('form: "auto or hf:NAME", ', "", "belong together"),
+    "a pattern of a number": ('help: "Image', 'pattern: "1", help: "Image', "belong together"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "said"), WRONG_CHOICES.values(), ids=WRONG_CHOICES)
+def test_a_wrong_choice_of_images_is_found_when_the_file_is_read(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(CHOOSING.replace(old, new))
+    with pytest.raises(BadDefinition, match=said):
+        read_pipeline(path)
+
+
+def test_a_text_of_another_form_is_refused_in_words() -> None:
+    declared = Pipeline.model_validate(yaml.safe_load(CHOOSING)).parameters
+    assert settle(declared, {"backbone": "hf:modernbert-base"})[0]["backbone"] == "hf:modernbert-base"
+    assert settle(declared, {"backbone": "hf:../../x"})[1] == [
+        "backbone must be auto or hf:NAME, not 'hf:../../x'",
+    ]
+
+
+MACHINES = {
+    "a plain machine": ("n1-standard-4", "none", 1, None),
+    "no GPU by count": ("n1-standard-4", "NVIDIA_TESLA_T4", 0, None),
+    "N1 with T4": ("n1-standard-8", "NVIDIA_TESLA_T4", 2, None),
+    "N1 with V100": ("n1-highmem-8", "NVIDIA_TESLA_V100", 8, None),
+    "G2 with its L4": ("g2-standard-8", "NVIDIA_L4", 1, None),
+    "A2 with its A100": ("a2-highgpu-2g", "NVIDIA_TESLA_A100", 2, None),
+    "A2 with its large A100": ("a2-ultragpu-1g", "NVIDIA_A100_80GB", 1, None),
+    "A3 with its H100": ("a3-highgpu-8g", "NVIDIA_H100_80GB", 8, None),
+    "a family that nobody knows yet": ("z9-standard-8", "NVIDIA_L4", 1, None),
+    "L4 on N1": ("n1-standard-8", "NVIDIA_L4", 1, "N1 machines take NVIDIA_TESLA_T4"),
+    "three T4": ("n1-standard-8", "NVIDIA_TESLA_T4", 3, "cannot have 3 NVIDIA_TESLA_T4"),
+    "T4 on G2": ("g2-standard-8", "NVIDIA_TESLA_T4", 1, "comes with 1 NVIDIA_L4"),
+    "G2 without its L4": ("g2-standard-24", "none", 1, "comes with 2 NVIDIA_L4"),
+    "A2 with half its GPUs": ("a2-highgpu-2g", "NVIDIA_TESLA_A100", 1, "comes with 2 NVIDIA_TESLA_A100"),
+    "a GPU on E2": ("e2-standard-4", "NVIDIA_L4", 1, "takes no accelerator; NVIDIA_L4 fits g2-standard-8"),
+}
+
+
+@pytest.mark.parametrize(("machine", "accelerator", "count", "said"), MACHINES.values(), ids=MACHINES)
+def test_an_accelerator_that_does_not_fit_its_machine_is_refused_before_anything_is_launched(
+    machine: str, accelerator: str, count: int, said: str | None
+) -> None:
+    text = CHOOSING.replace('"${parameters.accelerator}"', f'"${{parameters.accelerator}}", count: {count}')
+    pipeline = Pipeline.model_validate(yaml.safe_load(text))
+    roomy = replace(SETTINGS, allowed_machines=(machine,), allowed_accelerators=(accelerator,), max_accelerators=8)
+    values, _ = settle(pipeline.parameters, {"machine": machine, "accelerator": accelerator})
+    problems = limit_problems(pipeline, values, roomy)
+    assert [said in problem for problem in problems] == [True] if said else not problems
