@@ -13,10 +13,10 @@ from rich.console import Console
 
 from local import deployment
 from local.cloud import SERVICE_SECRET, CloudOptions, EmbeddedCloud
-from local.functions import ROOT
 from local.job_environments import prepare
 from local.labelbox_side import ModelRunState, TrainingRequest
 from local.run_view import RunReader, RunView
+from local.samples import sample_export
 from local.state import StateFolder
 from orchestrator.identities import RunId
 from orchestrator.pipelines import read_pipelines
@@ -26,11 +26,11 @@ RUN_DEADLINE_S = 150.0
 
 
 class CloudRun:
-    """One model run of the text sample in one cloud."""
+    """One model run of a pipeline's sample in one cloud."""
 
-    def __init__(self, cloud: EmbeddedCloud) -> None:
-        self.cloud = cloud
-        self.request = TrainingRequest.for_export(ROOT / "samples" / TEXT / "export.ndjson", TEXT)
+    def __init__(self, cloud: EmbeddedCloud, model_type: str = TEXT) -> None:
+        self.cloud, self.model_type = cloud, model_type
+        self.request = TrainingRequest.for_export(sample_export(model_type), model_type)
         self._reader: RunReader | None = None
 
     def start(self) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class CloudRun:
         answer = self.request.send(self.cloud.origin, SERVICE_SECRET)
         run = RunId.parse(answer["runId"])
         assert run is not None
-        self._reader = RunReader(self.cloud.storage.host, deployment.BUCKET, run, read_pipelines()[TEXT])
+        self._reader = RunReader(self.cloud.storage.host, deployment.BUCKET, run, read_pipelines()[self.model_type])
         return answer
 
     def look(self) -> RunView:

@@ -1,102 +1,97 @@
-"""Every job image, built and started for real. Needs a container engine: CONTAINER_ENGINE=docker (or podman).
+"""Every job image, built and run for real: make test-images. Needs podman or docker, named in CONTAINER_ENGINE.
 
-    CONTAINER_ENGINE=docker python -m pytest tests/terraform/test_images.py
-
-JOB_IMAGES names a few folders, separated by blanks, where all would take too long.
+JOB_IMAGES names a few folders below jobs/, separated by blanks, where all would take too long. IMAGE_FIGURES names a
+file that gets a table of what the images weigh and how fast they start.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.gcs import StorageServer
+from orchestrator.pipelines import CustomJob, Pipeline, read_pipelines
+from tests.terraform.containers import Built, Engine, NoBaseImage, base_image
+from tests.terraform.image_runs import ran_as_processes, replayed
 from tests.terraform.workspace import ROOT
 
-CHOSEN = os.environ.get("JOB_IMAGES", "").split()
-FOLDERS = CHOSEN or sorted(
-    path.parent.relative_to(ROOT / "jobs").as_posix() for path in (ROOT / "jobs").glob("*/*/Dockerfile")
-)
-BUILD_TIMEOUT_S, RUN_TIMEOUT_S = 1800, 120
-NOTHING: Mapping[str, str] = {}
-ML_USE = "aiplatform.googleapis.com/ml_use"
-TRAINER = "train/text_classification"
-
-
-class Engine:
-    """docker or podman. Their own networks need rights that a build machine may not have, so the host's is used."""
-
-    def __init__(self, program: str) -> None:
-        self.program = program
-
-    def run(self, *arguments: str, timeout_s: float = RUN_TIMEOUT_S) -> str:
-        """Run it and return what it printed."""
-        done = subprocess.run(
-            [self.program, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-        assert done.returncode == 0, f"{' '.join(arguments)}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-        return done.stdout
-
-    def start(self, image: str, *arguments: str, entrypoint: str = "", environment: Mapping[str, str] = NOTHING) -> str:
-        """Start a container and wait for its end."""
-        options = ["--rm", "--network", "host", *(["--entrypoint", entrypoint] if entrypoint else [])]
-        for name, value in environment.items():
-            options += ["--env", f"{name}={value}"]
-        return self.run("run", *options, image, *arguments)
+ALL = sorted(path.parent.relative_to(ROOT / "jobs").as_posix() for path in (ROOT / "jobs").glob("*/*/Dockerfile"))
+FOLDERS = os.environ.get("JOB_IMAGES", "").split() or ALL
+LARGEST_TEXT_IMAGE_BYTES = 600_000_000
+Images = Callable[[str], Built]
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    """The engine that the environment names."""
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """The engine that the environment names, with the Dockerfiles' base image."""
     program = os.environ.get("CONTAINER_ENGINE", "")
     if not program:
         pytest.skip("no container engine: name one in the environment variable CONTAINER_ENGINE")
     if shutil.which(program) is None:
-        pytest.skip(f"CONTAINER_ENGINE names {program!r}, which is not installed")
-    return Engine(program)
+        pytest.fail(f"CONTAINER_ENGINE names {program!r}, which is not installed")
+    found = Engine(program, tmp_path_factory.mktemp("engine"))
+    try:
+        found.ready(base_image(FOLDERS))
+    except NoBaseImage as error:
+        pytest.skip(str(error))
+    return found
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `gcloud builds submit` uploads: jobs/ and nothing else, without what python leaves behind."""
-    folder = tmp_path_factory.mktemp("context")
-    shutil.copytree(ROOT / "jobs", folder / "jobs", ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".env"))
-    return folder
+def figures() -> Iterator[dict[str, tuple[Built, float]]]:
+    """What was measured, by folder; written down at the end."""
+    found: dict[str, tuple[Built, float]] = {}
+    yield found
+    if file := os.environ.get("IMAGE_FIGURES"):
+        rows = "".join(
+            f"| {folder} | {built.size_bytes / 1e6:.0f} | {built.seconds:.0f} | {start_s:.1f} |\n"
+            for folder, (built, start_s) in sorted(found.items())
+        )
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(f"| image | MB | build s | --help s |\n|---|---|---|---|\n{rows}", encoding="utf-8")
 
 
-@pytest.fixture(scope="module", params=FOLDERS)
-def image(request: pytest.FixtureRequest, engine: Engine, context: Path) -> Iterator[tuple[str, str]]:
-    """A job's folder and its image, which is removed again."""
-    folder = str(request.param)
-    name = "job-image-test-" + folder.replace("/", "-").replace("_", "-")
-    dockerfile = context / "jobs" / folder / "Dockerfile"
-    arguments = ("build", "--network", "host", "--file", str(dockerfile), "--tag", name, str(context))
-    engine.run(*arguments, timeout_s=BUILD_TIMEOUT_S)
-    yield folder, name
-    engine.run("rmi", name)
+@pytest.fixture(scope="module")
+def images(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
+    """Images by folder, each built once of what `gcloud builds submit` uploads, and removed at the end."""
+    context, built = tmp_path_factory.mktemp("context"), dict[str, Built]()
+    shutil.copytree(ROOT / "jobs", context / "jobs", ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".env"))
+
+    def image(folder: str) -> Built:
+        if folder not in built:
+            built[folder] = engine.build(folder, context)
+        return built[folder]
+
+    yield image
+    for item in built.values():
+        engine.run("rmi", "--force", item.name)
 
 
-def test_an_image_starts_its_job_as_a_user_without_rights(engine: Engine, image: tuple[str, str]) -> None:
-    _, name = image
-    assert "--ending-uri" in engine.start(name, "--help")
-    assert engine.start(name, "-u", entrypoint="id").strip() != "0"
-    assert engine.start(name, "-m", "pip", "check", entrypoint="python").strip() == "No broken requirements found."
-
-
-def test_an_image_holds_its_own_job_and_the_kit_and_nothing_else_of_the_repository(
-    engine: Engine, image: tuple[str, str], tmp_path: Path
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_an_image_starts_its_job_as_a_user_without_rights(
+    engine: Engine, images: Images, figures: dict[str, tuple[Built, float]], folder: str
 ) -> None:
-    folder, name = image
-    stage, job = folder.split("/")
-    container = engine.run("create", name).strip()
+    built = images(folder)
+    began = time.monotonic()
+    assert "--ending-uri" in engine.start(built.name, "--help")
+    figures[folder] = (built, time.monotonic() - began)
+    assert engine.start(built.name, "-u", entrypoint="id").strip() != "0"
+    assert (
+        engine.start(built.name, "-m", "pip", "check", entrypoint="python").strip() == "No broken requirements found."
+    )
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_an_image_holds_its_own_job_and_the_kit_and_nothing_else_of_the_repository(
+    engine: Engine, images: Images, tmp_path: Path, folder: str
+) -> None:
+    stage, job = folder.split("/")[:2]
+    container = engine.run("create", images(folder).name).strip()
     try:
         engine.run("cp", f"{container}:/app", str(tmp_path))
     finally:
@@ -104,71 +99,46 @@ def test_an_image_holds_its_own_job_and_the_kit_and_nothing_else_of_the_reposito
     assert {path.name for path in (tmp_path / "app").iterdir()} >= {"jobkit", stage}
     found = {path.relative_to(tmp_path / "app").as_posix() for path in (tmp_path / "app").rglob("*.py")}
     assert f"{stage}/{job}/main.py" in found
+    assert not [path for path in found if path.split("/")[0] not in ("jobkit", stage)]
     in_repository = {path.relative_to(ROOT / "jobs").as_posix() for path in (ROOT / "jobs").rglob("*.py")}
     assert found <= in_repository
     assert not [path for path in (tmp_path / "app").rglob("*") if path.name in (".env", "__pycache__")]
 
 
-def _training_file() -> str:
-    words = {"billing": "invoice refund charge", "login": "password account reset"}
-    rows = [
-        {
-            "textContent": f"{words[label]} ticket number {number}",
-            "classificationAnnotation": {"displayName": label},
-            "dataItemResourceLabels": {
-                "aiplatform.googleapis.com/ml_use": "validation" if number % 5 == 0 else "training"
-            },
-        }
-        for number in range(40)
-        for label in words
-    ]
-    return "".join(json.dumps(row) + "\n" for row in rows)
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if "text" in folder or folder.endswith("/ner")])
+def test_an_image_for_texts_is_light(images: Images, folder: str) -> None:
+    assert images(folder).size_bytes <= LARGEST_TEXT_IMAGE_BYTES
 
 
-def test_a_job_in_its_image_makes_the_same_files_as_the_same_job_as_a_process(
-    engine: Engine, image: tuple[str, str], tmp_path: Path
+def _covering() -> list[str]:
+    """As few pipelines as show every chosen image at work."""
+
+    def uses(pipeline: Pipeline) -> set[str]:
+        return {job.image for _, job in pipeline.jobs() if isinstance(job, CustomJob)} & set(FOLDERS)
+
+    left, found = set(FOLDERS), list[str]()
+    pipelines: dict[str, Any] = dict(read_pipelines())
+    while best := max(pipelines, key=lambda name: len(uses(pipelines[name]) & left), default=None):
+        if not uses(pipelines[best]) & left:
+            break
+        found.append(best)
+        left -= uses(pipelines.pop(best))
+    return found
+
+
+@pytest.mark.parametrize("model_type", _covering())
+def test_the_jobs_of_a_sample_run_leave_the_same_files_in_their_images_as_as_processes(
+    engine: Engine, images: Images, tmp_path: Path, model_type: str
 ) -> None:
-    folder, name = image
-    if folder != TRAINER:
-        pytest.skip(f"compared for {TRAINER} only: it needs no Labelbox")
-    with StorageServer(tmp_path / "gcs" / "root") as server:
-        server.create_bucket("images")
-        environment = {
-            "STORAGE_EMULATOR_HOST": server.host,
-            "GOOGLE_CLOUD_PROJECT": "local-project",
-            "CLOUD_ML_JOB_ID": "7001",
-        }
-        client = _client(server)
-        bucket = client.bucket("images")
-        bucket.blob("training.jsonl").upload_from_string(_training_file())
-
-        def arguments(who: str) -> list[str]:
-            common = ["--training-file=gs://images/training.jsonl", "--seed=1", "--backbone=none"]
-            return [*common, f"--output-uri=gs://images/{who}/", f"--ending-uri=gs://images/{who}-ending/"]
-
-        engine.start(name, *arguments("image"), environment=environment)
-        subprocess.run(
-            [sys.executable, "-m", "train.text_classification.main", *arguments("process")],
-            env={**os.environ, **environment, "PYTHONPATH": str(ROOT / "jobs")},
-            check=True,
-            timeout=RUN_TIMEOUT_S,
-            capture_output=True,
-        )
-        files: dict[str, dict[str, bytes]] = {}
-        for who in ("image", "process"):
-            blobs = bucket.list_blobs(prefix=f"{who}/")
-            files[who] = {blob.name.removeprefix(f"{who}/"): blob.download_as_bytes() for blob in blobs}
-        client.close()
-    assert files["image"]
-    assert files["image"] == files["process"]
-
-
-def _client(server: StorageServer) -> Any:
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud.storage import Client
-
-    return Client(
-        project="local-project",
-        credentials=AnonymousCredentials(),
-        client_options={"api_endpoint": server.host},
-    )
+    compared: set[str] = set()
+    with ran_as_processes(model_type, tmp_path) as run:
+        for job in run.custom_jobs():
+            if job.folder not in FOLDERS:
+                continue
+            original, again = replayed(engine, images(job.folder).name, job, run)
+            assert original, f"{job.folder} left no file"
+            assert again.keys() == original.keys()
+            different = [name for name in original if again[name] != original[name]]
+            assert not different, f"{job.folder}: {different}"
+            compared.add(job.folder)
+    assert compared
