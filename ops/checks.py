@@ -131,11 +131,10 @@ def images_are_there(deployment: Deployment) -> str:
     """Every image that a pipeline names exists; locally, every folder that the Vertex stand-in would run."""
     images = sorted(
         {
-            image
+            job.image
             for pipeline in deployment.services.pipelines.values()
             for _, job in pipeline.jobs()
             if isinstance(job, CustomJob)
-            for image in job.images()
         }
     )
     is_there = _has_folder if deployment.is_local else _is_in_registry

@@ -106,10 +106,6 @@ class CustomJob(JobSpec):
     def output_names(self) -> tuple[str, ...]:
         return self.outputs
 
-    def images(self) -> tuple[str, ...]:
-        """Every image that the job may run, its usual one first."""
-        return tuple(dict.fromkeys((self.image, *(other.image for other in self.other_images))))
-
     def image_for(self, parameters: Mapping[str, Scalar]) -> str:
         """The image that the job runs under these parameters."""
         return next(

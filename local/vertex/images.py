@@ -25,7 +25,8 @@ class JobImage:
 
 @dataclass(frozen=True)
 class JobImages:
-    """All images of some jobs folders (`jobs/<stage>/<name>/Dockerfile`); the folders are read at each look."""
+    """All images of some jobs folders (`jobs/<stage>/<name>/Dockerfile`, and `gpu/Dockerfile` below it); the folders are
+    read at each look."""
 
     jobs_dirs: Sequence[Path]
 
@@ -36,7 +37,7 @@ class JobImages:
     def named(self, name: str) -> JobImage | None:
         """Return the image of this name (`etl-text-classification`), or None."""
         for jobs_dir in self.jobs_dirs:
-            for dockerfile in sorted(jobs_dir.glob("*/*/Dockerfile")):
+            for dockerfile in sorted((*jobs_dir.glob("*/*/Dockerfile"), *jobs_dir.glob("*/*/gpu/Dockerfile"))):
                 if folder_image_name(dockerfile.parent, jobs_dir) == name:
                     text = dockerfile.read_text()
                     return JobImage(
