@@ -126,20 +126,6 @@ def model_parameters(job: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def uploaded_model(model: Any, model_id: str) -> None:
-    """Refuse a model upload without a name or a container to serve it."""
-    problems = Problems()
-    rules.display_name(problems, "model.display_name", model.display_name)
-    rules.labels(problems, "model.labels", model.labels)
-    if model_id:
-        rules.model_id(problems, "model_id", model_id)
-    if not model.container_spec.image_uri:
-        problems.add("model.container_spec.image_uri", "Required field is not set.")
-    if model.artifact_uri:
-        rules.gcs_uri(problems, "model.artifact_uri", model.artifact_uri)
-    problems.refuse_if_any()
-
-
 def filter_label(text: str) -> tuple[str, str] | None:
     """Return the label (key, value) that a split filter asks for, or None when it is none of the documented form."""
     match = re.fullmatch(r'labels\.("?)([^="]+)\1\s*=\s*("?)([^="]*)\3', text.strip())

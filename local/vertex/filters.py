@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 
+from local.vertex.names import last_part
 from local.vertex.refusal import Refused
 
 Test = Callable[[Any], bool]
@@ -60,7 +61,11 @@ DATASET_FIELDS = {
     "display_name": _text("display_name", "= !="),
     "metadata_schema_uri": _text("metadata_schema_uri", "= !="),
 }
-MODEL_FIELDS = {"display_name": _text("display_name", "= !=")}
+MODEL_FIELDS = {
+    "display_name": _text("display_name", "= !="),
+    "model": Field(lambda resource: last_part(resource.name), frozenset({"=", "!="})),
+}
+MODEL_VERSION_FIELDS: dict[str, Field] = {}  # labels only
 
 
 def parse(text: str, fields: dict[str, Field]) -> Test:

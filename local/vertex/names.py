@@ -13,6 +13,7 @@ BATCH_PREDICTION_JOBS = "batchPredictionJobs"
 TRAINING_PIPELINES = "trainingPipelines"
 DATASETS = "datasets"
 MODELS = "models"
+MODEL_VERSIONS = "modelVersions"
 OPERATIONS = "operations"
 
 _ids = random.SystemRandom()

@@ -4,7 +4,7 @@ The limits are those of the fields' comments in google-cloud-aiplatform 2.7.0 an
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -18,6 +18,7 @@ MOST_ENVIRONMENT_VARIABLES = 100
 LONGEST_MODEL_ID = 63
 DEFAULT_TIMEOUT_S = 7 * 24 * 3600.0
 DISK_TYPES = ("", "pd-ssd", "pd-standard", "hyperdisk-balanced")
+IMAGE_URI = r"[\w.:-]+(/[\w.-]+)*/[\w.-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?"
 SMALLEST_DISK_GB, LARGEST_DISK_GB = 100, 64000
 
 
@@ -103,12 +104,17 @@ def _worker_pool(problems: Problems, field: str, pool: Any, first: bool) -> None
     container = pool.container_spec
     if not container.image_uri:
         problems.add(f"{field}.container_spec.image_uri", "Required field is not set.")
-    elif not re.fullmatch(r"[\w.:-]+(/[\w.-]+)*/[\w.-]+(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", container.image_uri):
+    elif not re.fullmatch(IMAGE_URI, container.image_uri):
         problems.add(f"{field}.container_spec.image_uri", f"The image uri is invalid: {container.image_uri!r}")
-    if len(container.env) > MOST_ENVIRONMENT_VARIABLES:
-        problems.add(f"{field}.container_spec.env", f"At most {MOST_ENVIRONMENT_VARIABLES} variables are allowed.")
-    if any(not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable.name) for variable in container.env):
-        problems.add(f"{field}.container_spec.env.name", "Each name must be a valid C identifier.")
+    environment(problems, f"{field}.container_spec.env", container.env)
+
+
+def environment(problems: Problems, field: str, variables: Sequence[Any]) -> None:
+    """Note too many of a container's environment variables, and names that are none."""
+    if len(variables) > MOST_ENVIRONMENT_VARIABLES:
+        problems.add(field, f"At most {MOST_ENVIRONMENT_VARIABLES} variables are allowed.")
+    if any(not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable.name) for variable in variables):
+        problems.add(f"{field}.name", "Each name must be a valid C identifier.")
 
 
 def _disk(problems: Problems, field: str, disk: Any) -> None:

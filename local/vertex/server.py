@@ -39,6 +39,7 @@ def methods(cloud: Cloud) -> Iterator[Method]:
     """Yield every method that is answered; all others are UNIMPLEMENTED, as gRPC itself says."""
     v1 = aiplatform_v1
     yield from _job_methods(cloud)
+    yield from _endpoint_methods(cloud)
     sets, models = cloud.datasets, cloud.models
     yield Method("DatasetService/CreateDataset", sets.create, v1.CreateDatasetRequest, Operation)
     yield Method("DatasetService/GetDataset", sets.get, v1.GetDatasetRequest, v1.Dataset)
@@ -49,6 +50,20 @@ def methods(cloud: Cloud) -> Iterator[Method]:
     yield Method("ModelService/GetModel", models.get, v1.GetModelRequest, v1.Model)
     yield Method("ModelService/ListModels", models.list, v1.ListModelsRequest, v1.ListModelsResponse)
     yield Method("ModelService/DeleteModel", models.delete, v1.DeleteModelRequest, Operation)
+    versions = v1.ListModelVersionsRequest, v1.ListModelVersionsResponse
+    yield Method("ModelService/ListModelVersions", models.list_versions, *versions)
+    yield Method("ModelService/MergeVersionAliases", models.merge_aliases, v1.MergeVersionAliasesRequest, v1.Model)
+    yield Method("ModelService/DeleteModelVersion", models.delete_version, v1.DeleteModelVersionRequest, Operation)
+
+
+def _endpoint_methods(cloud: Cloud) -> Iterator[Method]:
+    v1, endpoints = aiplatform_v1, cloud.endpoints
+    yield Method("EndpointService/CreateEndpoint", endpoints.create, v1.CreateEndpointRequest, Operation)
+    yield Method("EndpointService/GetEndpoint", endpoints.get, v1.GetEndpointRequest, v1.Endpoint)
+    yield Method("EndpointService/ListEndpoints", endpoints.list, v1.ListEndpointsRequest, v1.ListEndpointsResponse)
+    yield Method("EndpointService/DeleteEndpoint", endpoints.delete, v1.DeleteEndpointRequest, Operation)
+    yield Method("EndpointService/DeployModel", endpoints.deploy, v1.DeployModelRequest, Operation)
+    yield Method("EndpointService/UndeployModel", endpoints.undeploy, v1.UndeployModelRequest, Operation)
 
 
 def _job_methods(cloud: Cloud) -> Iterator[Method]:

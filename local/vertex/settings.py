@@ -21,6 +21,9 @@ class Settings:
     operation_delay_s: a long-running operation is done no earlier than this.
     create_refusals: the next n creates of jobs and pipelines are refused with RESOURCE_EXHAUSTED.
     lost_answers: the next n creates of jobs and pipelines happen, but are answered with UNAVAILABLE.
+    upload_refusals: the next n uploads of models are refused with RESOURCE_EXHAUSTED.
+    lost_uploads: the next n uploads of models happen, but are answered with UNAVAILABLE.
+    deny_uploads: uploads of models are answered with PERMISSION_DENIED.
     unavailable: every call is answered with UNAVAILABLE.
     partial_batch: a batch prediction with failed instances ends PARTIALLY_SUCCEEDED instead of SUCCEEDED.
     batch_shards: how many prediction files a batch prediction writes at most.
@@ -33,6 +36,9 @@ class Settings:
     operation_delay_s: float = 0.0
     create_refusals: int = 0
     lost_answers: int = 0
+    upload_refusals: int = 0
+    lost_uploads: int = 0
+    deny_uploads: bool = False
     unavailable: bool = False
     partial_batch: bool = False
     batch_shards: int = 3
@@ -58,7 +64,7 @@ class SettingsFile:
             return self._keep(_changed(self._current, changes))
 
     def take(self, counter: str) -> bool:
-        """Count one down from `create_refusals` or `lost_answers`; say whether there was one left."""
+        """Count one down from a counter (`create_refusals`, ...); say whether there was one left."""
         with self._lock:
             left: int = getattr(self._current, counter)
             if left:

@@ -48,6 +48,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
+        self._within = False
         self._connection = sqlite3.connect(path, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -57,9 +58,20 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[Callable[..., sqlite3.Cursor]]:
-        """Give exclusive use of the file; what was run is committed together, or not at all after an error."""
-        with self._lock, self._connection:
-            yield self._connection.execute
+        """Give exclusive use of the file; what was run is committed together, or not at all after an error.
+
+        One inside another is part of it.
+        """
+        with self._lock:
+            if self._within:
+                yield self._connection.execute
+                return
+            self._within = True
+            try:
+                with self._connection:
+                    yield self._connection.execute
+            finally:
+                self._within = False
 
     def close(self) -> None:
         """Close the file."""
