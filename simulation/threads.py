@@ -6,6 +6,7 @@ Greenlets, because a handler is plain synchronous code: it stops inside a port a
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import local
 
 from greenlet import getcurrent, greenlet
 
@@ -16,26 +17,46 @@ class Died(BaseException):
     """The process of this handler is gone; nothing may catch it."""
 
 
+def _nothing() -> None:
+    return
+
+
+class _Worker:
+    """A greenlet that runs one thread after another: making one costs more than most handlers do."""
+
+    __slots__ = ("_greenlet", "_idle", "_scheduler", "body")
+
+    def __init__(self, scheduler: greenlet, idle: list[_Worker]) -> None:
+        self._scheduler, self._idle = scheduler, idle
+        self.body: Callable[[], None] = _nothing
+        self._greenlet = greenlet(self._work, scheduler)
+
+    def _work(self) -> None:
+        while True:
+            self.body()
+            self.body = _nothing  # else the last schedule's whole world would stay
+            self._idle.append(self)
+            self._scheduler.switch()
+
+    def continue_(self) -> None:
+        """Run until the body pauses or ends."""
+        self._greenlet.switch()
+
+
+# Idle workers of this (operating system's) thread, whatever schedule they worked for before.
+_IDLE = local()
+
+
 class Thread:
     """One request being handled."""
 
-    __slots__ = ("_greenlet", "began_s", "disturbed", "done", "name", "stalled_s")
+    __slots__ = ("began_s", "disturbed", "done", "name", "stalled_s", "worker")
 
-    def __init__(self, name: str, began_s: float) -> None:
-        self.name, self.began_s = name, began_s
+    def __init__(self, name: str, began_s: float, worker: _Worker) -> None:
+        self.name, self.began_s, self.worker = name, began_s, worker
         self.done = False
         self.stalled_s = 0.0  # all its stalls together
         self.disturbed = False  # a port failed on it or it was stalled
-        self._greenlet: greenlet | None = None
-
-    def continue_(self) -> None:
-        """Run until it pauses or ends."""
-        assert self._greenlet is not None
-        self._greenlet.switch()
-
-    def enter(self, body: Callable[[], None]) -> None:
-        """Make the body what this thread runs."""
-        self._greenlet = greenlet(body)
 
 
 class Threads:
@@ -44,6 +65,9 @@ class Threads:
     def __init__(self, timeline: Timeline) -> None:
         self._timeline = timeline
         self._scheduler = getcurrent()
+        if getattr(_IDLE, "scheduler", None) is not self._scheduler:
+            _IDLE.scheduler, _IDLE.workers = self._scheduler, []
+        self._idle: list[_Worker] = _IDLE.workers
         self._count = 0
         self.current: Thread | None = None
         self.open = 0
@@ -52,7 +76,8 @@ class Threads:
         """Run `work` in a thread of its own, at once, until it first pauses. `ended` gets its answer, or None if it
         died. Only the scheduler starts threads."""
         self._count += 1
-        thread = Thread(f"{name}#{self._count}", self._timeline.now_s)
+        worker = self._idle.pop() if self._idle else _Worker(self._scheduler, self._idle)
+        thread = Thread(f"{name}#{self._count}", self._timeline.now_s, worker)
 
         def body() -> None:
             answer: int | None
@@ -64,7 +89,7 @@ class Threads:
             self.open -= 1
             ended(answer)
 
-        thread.enter(body)
+        worker.body = body
         self.open += 1
         self._run(thread)
         return thread
@@ -77,5 +102,5 @@ class Threads:
 
     def _run(self, thread: Thread) -> None:
         self.current = thread
-        thread.continue_()
+        thread.worker.continue_()
         self.current = None

@@ -52,7 +52,21 @@ class Accepted:
     @cached_property
     def definition(self) -> Pipeline:
         """The pipeline as it was when the run was accepted."""
-        return Pipeline.model_validate(self.pipeline)
+        return _definition_of(self.pipeline)
+
+
+# The newest definition of each model type. Most runs are of these, and checking one costs more than the whole fold.
+_DEFINITIONS: dict[object, tuple[dict[str, Any], Pipeline]] = {}
+
+
+def _definition_of(pipeline: dict[str, Any]) -> Pipeline:
+    model_type = pipeline.get("model_type")
+    known = _DEFINITIONS.get(model_type)
+    if known and known[0] == pipeline:
+        return known[1]
+    definition = Pipeline.model_validate(pipeline)
+    _DEFINITIONS[model_type] = pipeline, definition
+    return definition
 
 
 @dataclass(frozen=True)
@@ -228,6 +242,10 @@ KINDS: Mapping[str, type[Any]] = {
         Finished,
     )
 }
+_FIELDS: Mapping[type[Any], tuple[str, ...]] = {
+    kind: tuple(item.name for item in fields(kind)) for kind in KINDS.values()
+}
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 _TIMES = frozenset({"not_before"})
 _TUPLES = frozenset({"problems", "clears", "metadata_keys"})
 
@@ -243,11 +261,11 @@ class Stored:
 
 def encode(fact: Fact, writer: str) -> bytes:
     """The fact as JSON, with its kind, its version and its writer."""
-    body = {item.name: getattr(fact, item.name) for item in fields(fact)}
+    body = {name: getattr(fact, name) for name in _FIELDS[type(fact)]}
     for key in _TIMES & body.keys():
         body[key] = body[key].isoformat() if body[key] else None
     envelope = {"version": VERSION, "kind": type(fact).__name__, "writer": writer, "fact": body}
-    return json.dumps(envelope, ensure_ascii=False, sort_keys=True).encode()
+    return _ENCODER.encode(envelope).encode()
 
 
 def writer_of(data: bytes) -> str:
@@ -260,12 +278,12 @@ def decode(data: bytes, created: datetime) -> Stored:
 
     Raises NewerVersion for a fact of a later version: a rolling deploy may have both at work.
     """
-    envelope = json.loads(data)
+    envelope = json.loads(data.decode())
     if envelope["version"] > VERSION or envelope["kind"] not in KINDS:
         raise NewerVersion(f"A fact of version {envelope['version']} is newer than this code (version {VERSION})")
     kind = KINDS[envelope["kind"]]
-    known = {item.name for item in fields(kind)}
-    body = {key: value for key, value in envelope["fact"].items() if key in known}
+    given = envelope["fact"]
+    body = {name: given[name] for name in _FIELDS[kind] if name in given}
     for key in _TIMES & body.keys():
         body[key] = datetime.fromisoformat(body[key]) if body[key] else None
     for key in _TUPLES & body.keys():

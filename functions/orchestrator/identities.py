@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 _LABEL_SAFE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _HASHED = "sha256-"
@@ -25,8 +26,8 @@ def slug_of(model_run_id: str) -> str:
     return _HASHED + hashlib.sha256(model_run_id.encode()).hexdigest()[:40]
 
 
-@dataclass(frozen=True, order=True)
-class RunId:
+# Named tuples, not dataclasses: they are keys of nearly every table here, and a tuple is compared and hashed in C.
+class RunId(NamedTuple):
     """One execution of a pipeline for a model run. Numbers start at 1 and are never reused."""
 
     slug: str
@@ -58,8 +59,7 @@ class RunId:
         return f"active/{self}.look"
 
 
-@dataclass(frozen=True, order=True)
-class AttemptRef:
+class AttemptRef(NamedTuple):
     """One launch of one job: the coordinates under which its facts lie."""
 
     stage: str
@@ -75,8 +75,7 @@ class AttemptRef:
         return f"{self.stage}/{self.job}/{self.number}"
 
 
-@dataclass(frozen=True)
-class AttemptIdentity:
+class AttemptIdentity(NamedTuple):
     """What an attempt is called outside the ledger. Made of the run's random key, so it is never reused."""
 
     run: RunId

@@ -6,14 +6,14 @@ import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
 
 from orchestrator.facts import Accepted, Fact, Stored, decode, encode, writer_of
 from orchestrator.identities import RunId
 from orchestrator.run import Run, fold
 from orchestrator.storage import Listed, ObjectStore
 
-_REMEMBERED = 5_000
-_REMEMBERED_RUNS = 200
+_REMEMBERED_RUNS = 500
 
 
 @dataclass(frozen=True)
@@ -26,24 +26,37 @@ class Marker:
 
 
 class FactMemory:
-    """Facts that this instance has read. A fact never changes, so none is read twice; the oldest are forgotten first.
+    """Facts that this instance has read or written, by run. A fact never changes, so none is read twice, and what was
+    written here not at all; the runs that were looked at longest ago are forgotten first."""
 
-    The time of creation belongs to the key: should someone clear a bucket, nothing of the old one is taken for new.
-    """
-
-    def __init__(self, size: int = _REMEMBERED) -> None:
-        self._size, self._facts = size, OrderedDict[Listed, Stored]()
+    def __init__(self, runs: int = _REMEMBERED_RUNS) -> None:
+        self._size, self._lock = runs, Lock()
+        self._facts = OrderedDict[RunId, dict[str, Stored]]()
+        self._written: dict[RunId, dict[str, tuple[Fact, str]]] = {}
         self._runs = OrderedDict[RunId, tuple[list[Listed], Run]]()
 
-    def get(self, item: Listed) -> Stored | None:
-        """The fact that lies in this object, if it was read before."""
-        return self._facts.get(item)
+    def facts(self, run: RunId) -> dict[str, Stored]:
+        """What was read of a run, by object name; the caller adds to it. Two threads may add the same: equal facts."""
+        with self._lock:
+            found = self._facts.setdefault(run, {})
+            self._facts.move_to_end(run)
+            if len(self._facts) > self._size:
+                oldest, _ = self._facts.popitem(last=False)
+                self._runs.pop(oldest, None)
+                self._written.pop(oldest, None)
+            return found
 
-    def keep(self, item: Listed, stored: Stored) -> None:
-        """Remember what lies in this object. Two threads may do so at once: they hold equal facts."""
-        self._facts[item] = stored
-        if len(self._facts) > self._size:
-            self._facts.popitem(last=False)
+    def wrote(self, run: RunId, name: str, fact: Fact, writer: str) -> None:
+        """Remember a fact that stands as it was written here. When it was created, a listing will say."""
+        with self._lock:
+            if run in self._facts:
+                self._written.setdefault(run, {})[name] = fact, writer
+
+    def written(self, run: RunId, item: Listed) -> Stored | None:
+        """The fact in an object that was written here and not read since."""
+        with self._lock:
+            fact, writer = self._written.get(run, {}).pop(item.name, (None, ""))
+        return Stored(fact, writer, item.created) if fact is not None else None
 
     def run(self, run: RunId, listed: list[Listed]) -> Run | None:
         """The run that was folded last, if it was of exactly these facts."""
@@ -52,9 +65,9 @@ class FactMemory:
 
     def keep_run(self, run: Run, listed: list[Listed]) -> None:
         """Remember what these facts make."""
-        self._runs[run.id] = (listed, run)
-        if len(self._runs) > _REMEMBERED_RUNS:
-            self._runs.popitem(last=False)
+        with self._lock:
+            if run.id in self._facts:
+                self._runs[run.id] = (listed, run)
 
 
 class Ledger:
@@ -71,10 +84,13 @@ class Ledger:
         Safe to repeat: the object is created only if it does not exist, and our own earlier write counts as ours.
         """
         name = run.facts + fact.path
-        if self._store.create(name, encode(fact, self.writer)):
-            return True
-        existing = self._store.read(name)
-        return existing is not None and writer_of(existing) == self.writer
+        stands = self._store.create(name, encode(fact, self.writer))
+        if not stands:
+            existing = self._store.read(name)
+            stands = existing is not None and writer_of(existing) == self.writer
+        if stands:
+            self._memory.wrote(run, name, fact, self.writer)
+        return stands
 
     def has(self, run: RunId, path: str) -> bool:
         """Whether a fact stands at a path below the run's folder."""
@@ -85,15 +101,24 @@ class Ledger:
         listed = list(self._store.list(run.facts))
         if known := self._memory.run(run, listed):
             return known
-        found = {item: self._memory.get(item) for item in listed}
-        unread = [item for item, stored in found.items() if stored is None]
-        contents = self._store.read_all([item.name for item in unread])
+        facts = self._memory.facts(run)
+        # By its time of creation too: should someone clear a bucket, nothing of the old one is taken for new.
+        unread = []
+        for item in listed:
+            if (known := facts.get(item.name)) is None or known.created != item.created:
+                if written := self._memory.written(run, item):
+                    facts[item.name] = written
+                else:
+                    unread.append(item)
+        contents = self._store.read_all([item.name for item in unread]) if unread else []
+        vanished = set()
         for item, content in zip(unread, contents, strict=True):
-            if content is not None:
-                found[item] = stored = decode(content, item.created)
-                self._memory.keep(item, stored)
-        folded = fold(run, (stored for stored in found.values() if stored is not None))
-        if folded and None not in found.values():
+            if content is None:
+                vanished.add(item.name)
+            else:
+                facts[item.name] = decode(content, item.created)
+        folded = fold(run, (facts[item.name] for item in listed if item.name not in vanished))
+        if folded and not vanished:
             self._memory.keep_run(folded, listed)
         return folded
 

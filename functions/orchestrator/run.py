@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -110,7 +111,7 @@ class Run:
 def fold(run_id: RunId, stored: Iterable[Stored]) -> Run | None:
     """The run that these facts make, or None while it is not accepted. The order of the facts does not matter."""
     single: dict[type, Stored] = {}
-    attempts: dict[AttemptRef, list[Stored]] = {}
+    attempts: dict[AttemptRef, list[Stored]] = defaultdict(list)
     told: dict[str, Told] = {}
     troubles: list[Trouble] = []
     stamps: dict[str, Stored] = {}
@@ -118,7 +119,7 @@ def fold(run_id: RunId, stored: Iterable[Stored]) -> Run | None:
         fact = item.fact
         stamps[fact.path] = item
         if isinstance(fact, AttemptFact):
-            attempts.setdefault(fact.ref, []).append(item)
+            attempts[fact.ref].append(item)
         elif isinstance(fact, Told):
             told[fact.key] = fact
         elif isinstance(fact, Trouble):
@@ -150,21 +151,28 @@ def fold(run_id: RunId, stored: Iterable[Stored]) -> Run | None:
 
 
 def _attempt(ref: AttemptRef, stored: list[Stored]) -> Attempt:
-    refusals = {item.fact.claim: item.fact for item in stored if isinstance(item.fact, Refused)}
-    claims = sorted(
-        (
-            Claim(item.fact.claim, item.created, item.writer, refusals.get(item.fact.claim))
-            for item in stored
-            if isinstance(item.fact, Claimed)
-        ),
-        key=lambda claim: claim.number,
-    )
-    launched = next((item for item in stored if isinstance(item.fact, Launched)), None)
-    return Attempt(
-        ref=ref,
-        claims=tuple(claims),
-        launched=launched.fact if launched else None,  # type: ignore[arg-type]
-        launched_at=launched.created if launched else None,
-        ended=next((item.fact for item in stored if isinstance(item.fact, Ended)), None),
-        phases=tuple(sorted(item.fact.status for item in stored if isinstance(item.fact, Phase))),
-    )
+    claimed: list[Stored] = []
+    refusals: dict[int, Refused] = {}
+    phases: list[str] = []
+    launched: Launched | None = None
+    launched_at: datetime | None = None
+    ended: Ended | None = None
+    for item in stored:
+        match item.fact:
+            case Claimed():
+                claimed.append(item)
+            case Launched() as launched:
+                launched_at = item.created
+            case Ended() as ended:
+                pass
+            case Refused() as refused:
+                refusals[refused.claim] = refused
+            case Phase() as phase:
+                phases.append(phase.status)
+    claims = [
+        Claim(item.fact.claim, item.created, item.writer, refusals.get(item.fact.claim))
+        for item in claimed
+        if isinstance(item.fact, Claimed)
+    ]
+    claims.sort(key=lambda claim: claim.number)
+    return Attempt(ref, tuple(claims), launched, launched_at, ended, tuple(sorted(phases)))

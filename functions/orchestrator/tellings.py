@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.errors import sentence
 from orchestrator.facts import Ended, Finished, Phase, Stored
+from orchestrator.identities import AttemptRef
 from orchestrator.job_requests import output_values
 from orchestrator.labelbox import Telling
 from orchestrator.pipelines import JobSpec
@@ -32,36 +33,67 @@ class Due:
 
 def due_telling(run: Run, settings: Settings) -> Due | None:
     """The newest status that the facts ask for, if Labelbox was not told it yet. Earlier ones it makes needless."""
-    newest = last_telling(run, settings)
-    return None if newest is None or newest.telling.key in run.told else newest
+    newest = _newest(run, settings)
+    return None if newest is None or newest.key in run.told else _due(run, settings, newest)
 
 
 def last_telling(run: Run, settings: Settings) -> Due | None:
     """The newest status that the facts ask for, told or not."""
+    newest = _newest(run, settings)
+    return None if newest is None else _due(run, settings, newest)
+
+
+@dataclass(frozen=True)
+class _Newest:
+    """The newest status, before anyone asks for its metadata: `ref` is the attempt it is about, None for the end."""
+
+    key: str
+    path: str
+    status: str
+    ref: AttemptRef | None = None
+
+
+def _newest(run: Run, settings: Settings) -> _Newest | None:
     if run.accepted.abandoned:
         return None
+    if run.finished:
+        return _Newest("finished", Finished.path, run.finished.outcome)
     status, newest = "", None
+    for stage, job in run.pipeline.jobs():
+        for attempt in run.attempts_of(stage.name, job.name):
+            for change in _changes(attempt, stage.name, job, settings):
+                status = _raised(status, change.status)
+                newest = change, attempt.ref
+    if newest is None:
+        return None
+    change, ref = newest
+    return _Newest(f"{change.key}-{run.identity(ref).id}", change.path, status, ref)
+
+
+def _due(run: Run, settings: Settings, newest: _Newest) -> Due:
+    metadata = _metadata(run, settings, newest)
+    text = ""
+    if run.finished:
+        text = run.finished.sentence if run.finished.outcome == "FAILED" else ""
+        if run.finished.hint:
+            metadata["hint"] = run.finished.hint
+    return Due(Telling(newest.key, newest.status, _trimmed(metadata), sentence(text)), run.stamps[newest.path])
+
+
+def _metadata(run: Run, settings: Settings, newest: _Newest) -> dict[str, str]:
+    """What all facts up to the newest status add to what Labelbox shows beside it."""
     metadata: dict[str, str] = {**dict.fromkeys(run.accepted.clears, ""), "run": str(run.id)}
     for stage, job in run.pipeline.jobs():
         if reused := run.accepted.reused_ends.get((stage.name, job.name)):
-            metadata = metadata | _metadata_of(run, job, reused)
+            metadata |= _metadata_of(run, job, reused)
         for attempt in run.attempts_of(stage.name, job.name):
             for change in _changes(attempt, stage.name, job, settings):
-                status, metadata = _raised(status, change.status), metadata | change.metadata
-                newest = change, attempt.ref, metadata
+                metadata |= change.metadata
+            if attempt.ref == newest.ref:
+                return metadata
             if attempt.ended and attempt.ended.usable:
-                metadata = metadata | _metadata_of(run, job, attempt.ended)
-    if run.finished:
-        if run.finished.hint:
-            metadata["hint"] = run.finished.hint
-        text = run.finished.sentence if run.finished.outcome == "FAILED" else ""
-        telling = Telling("finished", run.finished.outcome, _trimmed(metadata), sentence(text))
-        return Due(telling, run.stamps[Finished.path])
-    if newest is None:
-        return None
-    change, ref, metadata = newest
-    telling = Telling(f"{change.key}-{run.identity(ref).id}", status, _trimmed(metadata))
-    return Due(telling, run.stamps[change.path])
+                metadata |= _metadata_of(run, job, attempt.ended)
+    return metadata
 
 
 @dataclass(frozen=True)
