@@ -13,6 +13,7 @@ from local.vertex.batch import BatchPredictionJobs
 from local.vertex.bucket import Buckets
 from local.vertex.custom_jobs import CustomJobs
 from local.vertex.datasets import Datasets
+from local.vertex.endpoints import Endpoints
 from local.vertex.events import LogSink
 from local.vertex.filters import job_fields
 from local.vertex.images import JobImages
@@ -61,6 +62,7 @@ class Cloud:
         self.life = Lifecycle(self.workshop, self.settings, self._sink, configuration.slots)
         self.operations = Operations(self.store, self.settings)
         self.models = Models(place, self.store, self.settings, self.operations)
+        self.endpoints = Endpoints(place, self.store, self.settings, self.operations, self.models)
         self.datasets = Datasets(place, self.store, self.settings, self.operations, self._buckets)
         self._add_jobs(place)
 

@@ -48,6 +48,7 @@ def resources(cloud: Cloud) -> list[dict[str, Any]]:
         ("BatchPredictionJob", cloud.batch_prediction_jobs.kind.table),
         ("Dataset", cloud.datasets.table),
         ("Model", cloud.models.table),
+        ("Endpoint", cloud.endpoints.table),
     )
     return [_described(cloud, kind, resource) for kind, table in kinds for resource in table.listed()]
 
