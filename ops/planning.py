@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 import click
@@ -17,6 +17,7 @@ from ops.estimate import MOST_RUNS, Estimate, points_of
 from ops.estimate import estimate as estimate_run
 from ops.names import known_pipelines, pairs, pipeline_argument, pipeline_named
 from ops.operator import Operator, OpsCommand, pass_operator
+from ops.published import published
 from ops.run_lookup import load_runs, run_ids
 from ops.screen import duration, state_text, table
 from ops.usage import Use
@@ -76,7 +77,7 @@ def _default(parameter: Parameter) -> str:
 @click.option("--seconds", multiple=True, metavar="STAGE/JOB=S", help="How long a job takes, where you know better.")
 @pass_operator
 def estimate(operator: Operator, pipeline: str, rows: int, settings: tuple[str, ...], seconds: tuple[str, ...]) -> int:
-    """Machine hours of a run, from what earlier runs of this deployment took; money with --prices."""
+    """Machine hours of a run, from what earlier runs here took; and money, at published prices or yours."""
     chosen = pipeline_named(pipeline)
     parameters, problems = settle(chosen.parameters, pairs(settings, "NAME=VALUE"))
     if problems:
@@ -89,7 +90,11 @@ def estimate(operator: Operator, pipeline: str, rows: int, settings: tuple[str, 
     deployment = operator.deployment
     now = deployment.services.now()
     points = points_of(load_runs(deployment, run_ids(deployment)[:MOST_RUNS]), pipeline, now)
-    made = estimate_run(chosen, rows, parameters, points, given, operator.prices, is_local=deployment.is_local)
+    public = None if operator.prices_file else published()
+    prices = public.prices(deployment.settings.region) if public else operator.prices
+    made = estimate_run(chosen, rows, parameters, points, given, prices, is_local=deployment.is_local)
+    if public and prices.per_hour:
+        made = replace(made, assumptions=(*made.assumptions, public.assumption))
     operator.screen.show(made.shown(), *_estimated(made))
     return 0
 

@@ -1,5 +1,5 @@
-# Who may do what: one grant a line, on the resource wherever it can be granted there. README.md has the table with the
-# reasons; a test compares it with the plan. Only additive members: nothing here takes a grant from anybody.
+# Who may do what: one grant a line, on the resource wherever it can be granted there. docs/security.md has the table with
+# the reasons; a test compares it with the plan. Only additive members: nothing here takes a grant from anybody.
 
 locals {
   member         = { for name, account in google_service_account.account : name => account.member }

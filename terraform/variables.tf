@@ -270,7 +270,7 @@ variable "retention_days" {
 }
 
 variable "vertex_roles" {
-  description = "Roles on the project for launching jobs (stages) and for filling AutoML data sets (jobs; an empty text if no pipeline of yours uses AutoML). Vertex jobs have no grants on the resource; a custom role of yours can be tighter (terraform/README.md)."
+  description = "Roles on the project for launching jobs (stages) and for filling AutoML data sets (jobs; an empty text if no pipeline of yours uses AutoML). Vertex jobs have no grants on the resource; a custom role of yours can be tighter (docs/security.md)."
   type = object({
     stages = optional(string, "roles/aiplatform.user")
     jobs   = optional(string, "roles/aiplatform.user")

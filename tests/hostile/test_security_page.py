@@ -17,6 +17,9 @@ def test_every_test_that_the_page_names_exists(test: str, file: str) -> None:
 
 
 def test_every_row_of_the_page_names_a_test() -> None:
-    rows = [line for line in (DOCS / "security.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    text = (DOCS / "security.md").read_text(encoding="utf-8")
+    # The tables of grants are compared whole, by tests/terraform/test_grants.py.
+    guards = re.sub(r"<!-- ([a-z ]+) -->.*?<!-- /\1 -->", "", text, flags=re.DOTALL)
+    rows = [line for line in guards.splitlines() if line.startswith("| ")]
     assert len(rows) > 25
     assert [row for row in rows if "`test_" not in row and not row.startswith("| who tries")] == []

@@ -8,6 +8,7 @@ import pytest
 
 from ops.errors import Misuse
 from ops.estimate import Point, seconds_for
+from ops.published import published
 from ops.usage import AUTOML_NODE, Prices, Use, uses_of_job
 from orchestrator.pipelines import read_pipelines
 from tests.functions.world import World
@@ -78,7 +79,13 @@ def test_an_estimate_takes_the_deployment_s_own_runs_the_operator_s_figures_and_
     assert bigger["cost"]["amount"] == pytest.approx(4 * 1.0 + 2 * 0.3)
     spot = ops("--prices", str(prices), "estimate", TEXT, *flags, "--set", "spot=true").json
     assert spot["cost"]["amount"] is None and spot["cost"]["without_price"] == ["n1-standard-4 (spot)"]
-    assert ops("estimate", TEXT, *flags).json["cost"]["amount"] is None
+    public = ops("estimate", TEXT, *flags).json
+    assert public["cost"]["currency"] == "USD"
+    used = [Use(use["resource"], use["hours"]) for use in public["uses"]]
+    assert public["cost"]["amount"] == pytest.approx(published().prices("us-central1").cost(used).amount, abs=1e-4)
+    assert "published ones of us-central1" in public["assumptions"][-1]
+    unread = ops("estimate", TEXT, *flags, "--set", "spot=true").json
+    assert unread["cost"]["amount"] is None, "a price that nobody could read stays unknown"
     row = ops("--prices", str(prices), "runs", "--json").json[0]
     assert row["cost"]["amount"] == pytest.approx(2 * (36 + 360 + 72) / 3600, abs=1e-4)
 

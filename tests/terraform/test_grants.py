@@ -9,7 +9,7 @@ from typing import Any
 from tests.terraform.workspace import ROOT, State
 
 Grant = tuple[str, str, str]
-README = ROOT / "terraform" / "README.md"
+PAGE = ROOT / "docs" / "security.md"
 _RESOURCE = {
     "google_cloud_run_v2_service_iam_member": ("service", "name"),
     "google_pubsub_topic_iam_member": ("topic", "topic"),
@@ -25,8 +25,8 @@ _PREFIX = re.compile(r'resource\.name\.startsWith\("projects/_/buckets/([^/]+)/o
 
 
 def written(section: str) -> set[Grant]:
-    """The rows of a table in the README, one grant for each thing that a row names."""
-    text = README.read_text(encoding="utf-8")
+    """The rows of a table in docs/security.md, one grant for each thing that a row names."""
+    text = PAGE.read_text(encoding="utf-8")
     table = text.split(f"<!-- {section} -->")[1].split(f"<!-- /{section} -->")[0]
     found: set[Grant] = set()
     for row in table.strip().splitlines()[2:]:
