@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PIPELINE ?= text_single_classification
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell $(name) -c 'print("$(name)")' 2>/dev/null)))
 VENV := .venv
+# Apart, because it is larger than all the rest and pins other versions of it.
+LINT_IAC := .local/lint-iac
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
 # All tests take two processes, a file of tests at a time: half of their time is waiting for other processes.
@@ -11,7 +13,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate check format clean
+.PHONY: help run up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate test-images check lint-iac lock-weights format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,10 +49,24 @@ test: $(VENV)/dev.stamp ## All tests, the runs from end to end among them (ARGS=
 simulate: $(VENV)/dev.stamp ## The engine under every fault: make simulate SCHEDULES=100000 SEED=1
 	@PYTHONPATH=functions:. $(PY) -m simulation --schedules $(or $(SCHEDULES),10000) --seed $(or $(SEED),1) $(ARGS)
 
-check: $(VENV)/dev.stamp ## Lint, format and types
+# Where no registry of images can be reached, root and debootstrap make a base image of the distribution's packages.
+test-images: $(VENV)/dev.stamp ## Build and run every job image for real, with podman or docker (IMAGES="train/ner etl/ner")
+	@engine="$${CONTAINER_ENGINE:-$$(command -v podman || command -v docker)}"; \
+	  [ -n "$$engine" ] || { echo "This needs podman or docker, or CONTAINER_ENGINE=/path/to/one." >&2; exit 1; }; \
+	  CONTAINER_ENGINE="$$engine" JOB_IMAGES="$(IMAGES)" IMAGE_FIGURES=.local/images.md $(PY) -m pytest tests/terraform/test_images.py $(ARGS)
+	@cat .local/images.md
+
+check: $(VENV)/dev.stamp ## Lint, format and types; terraform's too where it is installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	@$(PY) -m tests.terraform.check
+
+lint-iac: $(LINT_IAC)/stamp ## Check terraform/ with checkov, in an environment of its own (300 MB)
+	@$(LINT_IAC)/bin/checkov --directory terraform --framework terraform --skip-download --quiet --compact $(ARGS)
+
+lock-weights: $(VENV)/run.stamp ## Lock the weights that GPU images bake in; needs the hub (ARGS="--upgrade NAME")
+	@PYTHONPATH=jobs $(PY) -m weights.fill $(ARGS)
 
 format: $(VENV)/dev.stamp ## Format the code and mend what the linter can
 	$(VENV)/bin/ruff format .
@@ -81,3 +97,9 @@ $(VENV)/dev.stamp: requirements.txt local/requirements.txt requirements-dev.txt 
 	@echo "installing what the tests and checks need (once)"
 	@$(PIP) -r requirements-dev.txt
 	@touch $@ $(VENV)/run.stamp
+
+$(LINT_IAC)/stamp: tests/terraform/requirements-lint.txt | $(PY)
+	@echo "installing checkov into $(LINT_IAC) (once)"
+	@$(PY) -m venv $(LINT_IAC)
+	@$(LINT_IAC)/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r $<
+	@touch $@
