@@ -1,26 +1,14 @@
 """The Vertex data set of one run: found again by this attempt's note or by its label, else made; then filled."""
 
-import re
 from collections.abc import Mapping
 
-from jobkit.errors import BadConfiguration
-from jobkit.image.dataset import RUN_KEY_LABEL, Imported, VertexDatasets, dataset_client, parent
+from jobkit.image.dataset import RUN_KEY_LABEL, Imported, VertexDatasets, dataset_client
 from jobkit.progress import say
 from jobkit.storage import Storage
+from jobkit.vertex import parent
+from jobkit.vertex import parse_labels as parse_labels
 
 NOTE = "dataset.txt"  # the data set's name, so that a restarted job of this attempt finds its own
-_LABEL = re.compile(r"([a-z][a-z0-9_-]{0,62})=([a-z0-9_-]{0,63})")
-
-
-def parse_labels(text: str) -> dict[str, str]:
-    """`k=v,k=v` as Vertex takes labels. Raises BadConfiguration for anything that it would refuse."""
-    labels = {}
-    for part in filter(None, text.split(",")):
-        matched = _LABEL.fullmatch(part)
-        if not matched:
-            raise BadConfiguration(f"'{part[:80]}' is no label of a Vertex resource (--labels).")
-        labels[matched[1]] = matched[2]
-    return labels
 
 
 def fill_run_dataset(

@@ -22,8 +22,22 @@ from jobkit.storage import Storage
 MAX_REQUEST_BYTES = 16 * 1024 * 1024  # Vertex's own limit for online requests is 1.5 MB, batch jobs send more
 READ_TIMEOUT_S = 60.0
 
+FOLDERS_VARIABLE = "PREDICTION_FOLDERS"  # gs:// folders whose objects an instance may name, comma separated
+MOST_PROBLEMS = 20  # told of one request
+
 Prediction = dict[str, Any]
-Predictor = Callable[[Sequence[str]], list[Prediction]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a prediction request asks: its instances, as they came, and its parameters."""
+
+    instances: Sequence[object]
+    parameters: Mapping[str, object]
+
+
+# One prediction an instance, in order. Raises BadRequest for instances or parameters that cannot be used.
+Predictor = Callable[[Request], list[Prediction]]
 
 
 @dataclass(frozen=True)
@@ -48,26 +62,42 @@ class BadRequest(Exception):
     """A request that cannot be answered; the text says why, for its sender."""
 
 
-def _parsed(content: bytes) -> object:
+def refuse_if_any(problems: Sequence[str]) -> None:
+    """Raises BadRequest that tells all problems of a request at once, or the first ones and how many there are."""
+    if problems:
+        more = f"; and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
+        raise BadRequest("; ".join(problems[:MOST_PROBLEMS]) + more)
+
+
+def _request_of(content: bytes) -> Request:
     try:
-        return json.loads(content)
+        body = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise BadRequest("the body is not JSON") from error
-
-
-def texts_of(body: object) -> list[str]:
-    """The texts of a request: each instance is a text, or an object with `content` (or `textContent`)."""
     instances = body.get("instances") if isinstance(body, dict) else None
-    if not isinstance(instances, list):
-        raise BadRequest('the body must be {"instances": [...]}')
-    texts = []
+    parameters = body.get("parameters") if isinstance(body, dict) else None
+    if not isinstance(instances, list) or not isinstance(parameters, dict | None):
+        raise BadRequest('the body must be {"instances": [...]}, and may have "parameters": {...} beside it')
+    return Request(instances, parameters or {})
+
+
+def over_texts(predict: Callable[[Sequence[str]], list[Prediction]]) -> Predictor:
+    """A predictor of texts: each instance is a text, or an object with `content` (or `textContent`)."""
+    return lambda request: predict(texts_of(request.instances))
+
+
+def texts_of(instances: Sequence[object]) -> list[str]:
+    """The texts of a request. Raises BadRequest that names every instance without one."""
+    texts, problems = [], []
     for number, instance in enumerate(instances):
         text = instance
         if isinstance(instance, dict):
             text = instance.get("content", instance.get("textContent"))
-        if not isinstance(text, str):
-            raise BadRequest(f'instance {number} must be a text or an object with a text as "content"')
-        texts.append(text)
+        if isinstance(text, str):
+            texts.append(text)
+        else:
+            problems.append(f'instance {number} must be a text or an object with a text as "content"')
+    refuse_if_any(problems)
     return texts
 
 
@@ -91,11 +121,11 @@ class PredictionServer(ThreadingHTTPServer):
         """Predict with this from now on."""
         self._predictor = predictor
 
-    def predictions(self, texts: Sequence[str]) -> list[Prediction]:
-        """One prediction a text."""
+    def predictions(self, request: Request) -> list[Prediction]:
+        """One prediction an instance."""
         assert self._predictor is not None
         with self._lock:
-            return self._predictor(texts)
+            return self._predictor(request)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -126,11 +156,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _predict(self, content: bytes) -> None:
         try:
-            texts = texts_of(_parsed(content))
+            request = _request_of(content)
             if not self.server.ready:
                 self._answer(503, {"error": "the model is still loading"})
                 return
-            self._answer(200, {"predictions": self.server.predictions(texts)})
+            self._answer(200, {"predictions": self.server.predictions(request)})
         except BadRequest as error:
             self._answer(400, {"error": str(error)})
         except Exception as error:  # one request's failure must not end the others; its text may hold user data
@@ -154,24 +184,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: requests hold texts of users, and Vertex counts requests itself."""
+        """Nothing: requests hold data of users, and Vertex counts requests itself."""
 
 
 def serve(load: Callable[[Storage, str], Predictor], routes: Routes | None = None) -> int:
     """Serves until SIGTERM: health answers at once, predictions as soon as the model is loaded. The exit code is 1 when
-    it cannot be loaded."""
+    it cannot be loaded. The storage that `load` gets stays open, for instances that are objects."""
     server = PredictionServer(routes or Routes.from_environment())
     thread = threading.Thread(target=server.serve_forever, name="serve")
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     thread.start()
+    storage = None
     try:
         storage = Storage()
-        try:
-            server.use(load(storage, os.environ.get("AIP_STORAGE_URI", "").rstrip("/")))
-        finally:
-            storage.close()
+        server.use(load(storage, os.environ.get("AIP_STORAGE_URI", "").rstrip("/")))
         say("Ready to predict", port=server.server_address[1])
         stopped.wait()
         return 0
@@ -182,3 +210,5 @@ def serve(load: Callable[[Storage, str], Predictor], routes: Routes | None = Non
         server.shutdown()
         thread.join()
         server.server_close()
+        if storage is not None:
+            storage.close()

@@ -56,7 +56,7 @@ class ModelVersions:
         return [model for model in self._table.listed(lag_s) if model.name.startswith(f"{name}@")]
 
     def merge(self, name: str, number: str, changes: Sequence[str]) -> Any:
-        """Add and remove (`-alias`) aliases of a version, and return it. One that is added and removed stays as it was."""
+        """Add and remove (`-alias`) aliases of a version, and return it; added and removed at once is no change."""
         removed = {change[1:] for change in changes if change.startswith("-")}
         added = {change for change in changes if not change.startswith("-")} - removed
         removed -= set(changes)
@@ -75,7 +75,7 @@ class ModelVersions:
             return self.find(name, number)
 
     def delete(self, name: str, number: str) -> None:
-        """Delete a version; refuse the default one and the only one, as Vertex does."""
+        """Delete a version; refuse the default one, the only one and one that is deployed, as Vertex does."""
         with self._store.transaction():
             version = self.find(name, number)
             if len(self.listed(name)) == 1:
@@ -84,12 +84,14 @@ class ModelVersions:
             if DEFAULT in version.version_aliases:
                 text = "The default version of a model cannot be deleted; make another version the default first."
                 raise Refused(grpc.StatusCode.FAILED_PRECONDITION, text)
+            _refuse_deployed(version)
             self._table.delete(_key(version))
 
     def delete_all(self, name: str) -> None:
-        """Delete a model with all its versions; refuse an unknown one."""
+        """Delete a model with all its versions; refuse an unknown one, and one of which a version is deployed."""
         with self._store.transaction():
             for version in self.listed(name):
+                _refuse_deployed(version)
                 self._table.delete(version.name)
             self._models.delete(name)
 
@@ -98,6 +100,11 @@ class ModelVersions:
             model.version_aliases = sorted(aliases)
 
         self._table.change(version.name, rename)
+
+
+def _refuse_deployed(version: Any) -> None:
+    if version.deployed_models:
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, f"{version.name} is deployed to an endpoint; undeploy it.")
 
 
 def _key(model: Any) -> str:

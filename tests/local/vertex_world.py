@@ -212,6 +212,7 @@ class World:
 
     def __init__(self, folder: Path, port: int, control_port: int) -> None:
         self.folder = folder
+        self.host = f"127.0.0.1:{port}"
         self.clients = Clients(port)
         self.control = Control(control_port)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from jobkit.ner.inference import load_model
 from jobkit.ner.spans import Entity
-from jobkit.serving import Prediction, Predictor, serve
+from jobkit.serving import Prediction, Predictor, over_texts, serve
 from jobkit.storage import Storage
 
 
@@ -16,7 +16,7 @@ def load(storage: Storage, folder: str) -> Predictor:
     """The model at a gs:// folder."""
     model = load_model(storage, folder)
     numbers = {name: str(number) for number, name in enumerate(model.classes)}
-    return lambda texts: [_prediction(model.find(text), numbers) for text in texts]
+    return over_texts(lambda texts: [_prediction(model.find(text), numbers) for text in texts])
 
 
 def _prediction(found: Sequence[Entity], numbers: dict[str, str]) -> Prediction:

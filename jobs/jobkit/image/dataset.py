@@ -4,22 +4,20 @@ Only the data set client is loaded, not the whole SDK. Both calls are long-runni
 because nothing announces their end.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import grpc
 from google.api_core import exceptions as google_errors
-from google.api_core.client_options import ClientOptions
 from google.api_core.operation import Operation
 from google.cloud.aiplatform_v1.services.dataset_service import DatasetServiceClient
 from google.cloud.aiplatform_v1.services.dataset_service.transports import DatasetServiceGrpcTransport
 from google.cloud.aiplatform_v1.types import Dataset, ImportDataConfig, ImportDataOperationMetadata
 
-from jobkit.errors import BadConfiguration, BadData, JobError, PermissionRefused, Transient
+from jobkit.errors import BadData, JobError, PermissionRefused, Transient
 from jobkit.progress import say
+from jobkit.vertex import BUSY, CALL_TIMEOUT_S, client_of, finished
 
 RUN_KEY_LABEL = "lb_run_key"
 IMAGE_METADATA_SCHEMA = "gs://google-cloud-aiplatform/schema/dataset/metadata/image_1.0.0.yaml"
@@ -27,15 +25,11 @@ SINGLE_LABEL_SCHEMA = (
     "gs://google-cloud-aiplatform/schema/dataset/ioformat/image_classification_single_label_io_format_1.0.0.yaml"
 )
 MULTI_LABEL_SCHEMA = SINGLE_LABEL_SCHEMA.replace("single_label", "multi_label")
-CALL_TIMEOUT_S = 60.0
 CREATE_DEADLINE_S = 600.0
 IMPORT_DEADLINE_S = 4 * 3600.0
 PATIENCE_S = 600.0  # how long a busy or absent Vertex is waited for
-FIRST_POLL_S, LONGEST_POLL_S = 0.5, 15.0
-SAY_EVERY_S = 30.0
 
 T = TypeVar("T")
-_BUSY = (google_errors.ResourceExhausted, google_errors.ServiceUnavailable, google_errors.DeadlineExceeded)
 
 
 @dataclass(frozen=True)
@@ -53,25 +47,8 @@ class Imported:
 
 
 def dataset_client() -> DatasetServiceClient:
-    """Vertex's client of REGION; an http:// VERTEX_ENDPOINT is an insecure channel to that host and port."""
-    endpoint = os.environ.get("VERTEX_ENDPOINT", "")
-    if endpoint.startswith("http://"):
-        channel = grpc.insecure_channel(endpoint.removeprefix("http://").rstrip("/"))
-        return DatasetServiceClient(transport=DatasetServiceGrpcTransport(channel=channel))
-    address = endpoint or f"{region()}-aiplatform.googleapis.com"
-    return DatasetServiceClient(client_options=ClientOptions(api_endpoint=address))
-
-
-def region() -> str:
-    return os.environ.get("REGION") or "us-central1"
-
-
-def parent() -> str:
-    """projects/P/locations/L of the job's own environment."""
-    project = os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("CLOUD_ML_PROJECT_ID")
-    if not project:
-        raise BadConfiguration("The job does not know its project (GOOGLE_CLOUD_PROJECT).")
-    return f"projects/{project}/locations/{region()}"
+    """Vertex's client of data sets in REGION."""
+    return client_of(DatasetServiceClient, DatasetServiceGrpcTransport)
 
 
 class VertexDatasets:
@@ -101,9 +78,9 @@ class VertexDatasets:
             try:
                 request = {"parent": self._parent, "dataset": dataset}
                 operation = self._client.create_dataset(request, timeout=CALL_TIMEOUT_S)
-                return str(_finished(operation, "The data set is being created", CREATE_DEADLINE_S).name)
+                return str(finished(operation, "The data set is being created", CREATE_DEADLINE_S).name)
             except google_errors.GoogleAPICallError as error:
-                if not isinstance(error, _BUSY) or time.monotonic() + pause_s > deadline:
+                if not isinstance(error, BUSY) or time.monotonic() + pause_s > deadline:
                     raise translated(error) from error
             say("Vertex is busy; the data set is looked for and created again", severity="WARNING", pause_s=pause_s)
             time.sleep(pause_s)
@@ -123,7 +100,7 @@ class VertexDatasets:
         request = {"name": name, "import_configs": [config]}
         operation = self._patiently(lambda: self._client.import_data(request, timeout=CALL_TIMEOUT_S))
         try:
-            _finished(operation, "The images are being imported", IMPORT_DEADLINE_S)
+            finished(operation, "The images are being imported", IMPORT_DEADLINE_S)
         except google_errors.GoogleAPICallError as error:
             raise translated(error) from error
         return Imported(name, self._items(name), partial_failures(operation))
@@ -140,7 +117,7 @@ class VertexDatasets:
             try:
                 return call()
             except google_errors.GoogleAPICallError as error:
-                if not isinstance(error, _BUSY) or time.monotonic() + pause_s > deadline:
+                if not isinstance(error, BUSY) or time.monotonic() + pause_s > deadline:
                     raise translated(error) from error
             say("Vertex is busy or down; trying again", severity="WARNING", pause_s=pause_s)
             time.sleep(pause_s)
@@ -152,7 +129,7 @@ def translated(error: google_errors.GoogleAPICallError) -> JobError:
     text = str(error.message or type(error).__name__)
     if isinstance(error, google_errors.PermissionDenied | google_errors.Unauthenticated):
         return PermissionRefused(f"The job's account may not make data sets: {text}", "Grant it Vertex AI User.")
-    if isinstance(error, _BUSY):
+    if isinstance(error, BUSY):
         return Transient(f"Vertex is busy or down: {text}")
     if isinstance(error, google_errors.InvalidArgument | google_errors.FailedPrecondition):
         return BadData(f"Vertex refused the data set: {text}")
@@ -165,19 +142,3 @@ def partial_failures(operation: Operation) -> tuple[str, ...]:
     if not isinstance(metadata, ImportDataOperationMetadata):
         return ()
     return tuple(str(status.message) for status in metadata.generic_metadata.partial_failures)
-
-
-def _finished(operation: Operation, what: str, deadline_s: float) -> Any:
-    """The operation's result, polled ever more slowly, with a line in the log now and then."""
-    started = said = time.monotonic()
-    pause_s = FIRST_POLL_S
-    while not operation.done():
-        now = time.monotonic()
-        if now - started > deadline_s:
-            raise Transient(f"{what} for more than {deadline_s / 3600:.1f} hours.", "Start the training again.")
-        if now - said >= SAY_EVERY_S:
-            said = now
-            say(what, elapsed_s=round(now - started))
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, LONGEST_POLL_S)
-    return operation.result(timeout=CALL_TIMEOUT_S)
