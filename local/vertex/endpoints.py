@@ -4,7 +4,7 @@ The rules are those of the fields' comments in google-cloud-aiplatform 2.7.0 (ty
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from local.vertex import rules
 from local.vertex.filters import MODEL_FIELDS, parse
 from local.vertex.kinds import proto_codec
 from local.vertex.models import Models
-from local.vertex.names import Place, new_id
+from local.vertex.names import MODEL_VERSIONS, Place, new_id
 from local.vertex.operations import Operations, generic_metadata
 from local.vertex.pages import page
 from local.vertex.refusal import Problems, Refused
@@ -36,6 +36,7 @@ class Endpoints:
         self, place: Place, store: Store, settings: SettingsFile, operations: Operations, models: Models
     ) -> None:
         self.table: Table[Any] = Table(store, ENDPOINTS, proto_codec(aiplatform_v1.Endpoint))
+        self._versions: Table[Any] = Table(store, MODEL_VERSIONS, proto_codec(aiplatform_v1.Model))
         self._place, self._settings, self._operations, self._models = place, settings, operations, models
 
     def create(self, request: Any) -> Any:
@@ -87,7 +88,6 @@ class Endpoints:
         given = aiplatform_v1.DeployedModel(request.deployed_model)
         _check_deployed(given)
         model = self._models.get(aiplatform_v1.GetModelRequest(name=given.model))
-        name_only = model.name.split("@", 1)[0]
         given.id, given.create_time = given.id or new_id(), datetime.now(UTC)
         given.model_version_id, given.display_name = model.version_id, given.display_name or model.display_name
 
@@ -100,14 +100,14 @@ class Endpoints:
                 _direct(endpoint, split)
 
         self.table.change(name, add)
-        self._refer(name_only, name, given.id)
+        self._note(model.name, model.version_id, lambda known: [*known, _reference(name, given.id)])
         metadata = aiplatform_v1.DeployModelOperationMetadata(generic_metadata=generic_metadata(datetime.now(UTC)))
         return self._operations.done(name, metadata, aiplatform_v1.DeployModelResponse(deployed_model=given))
 
     def undeploy(self, request: Any) -> Any:
         """Take a model that gets no traffic from an endpoint (LRO)."""
         name, ident = self._place.check_name(request.endpoint, ENDPOINTS), request.deployed_model_id
-        taken: list[str] = []
+        taken: list[Any] = []
 
         def remove(endpoint: Any) -> None:
             left = [one for one in endpoint.deployed_models if one.id != ident]
@@ -117,26 +117,31 @@ class Endpoints:
                 _direct(endpoint, dict(request.traffic_split))
             if left and endpoint.traffic_split.get(ident):
                 raise Refused(grpc.StatusCode.FAILED_PRECONDITION, f"The DeployedModel {ident} gets traffic.")
-            taken.extend(one.model for one in endpoint.deployed_models if one.id == ident)
+            taken.extend(one for one in endpoint.deployed_models if one.id == ident)
             endpoint.deployed_models = left
             endpoint.traffic_split = {key: part for key, part in endpoint.traffic_split.items() if left and part}
 
         self.table.change(name, remove)
-        for model in taken:
-            self._forget(model, ident)
+        gone = _reference(name, ident)
+        for one in taken:
+            self._note(one.model, one.model_version_id, lambda known: [other for other in known if other != gone])
         metadata = aiplatform_v1.UndeployModelOperationMetadata(generic_metadata=generic_metadata(datetime.now(UTC)))
         return self._operations.done(name, metadata, aiplatform_v1.UndeployModelResponse())
 
-    def _refer(self, model: str, endpoint: str, ident: str) -> None:
-        """A model shows where it is deployed."""
-        reference = aiplatform_v1.DeployedModelRef(endpoint=endpoint, deployed_model_id=ident)
-        self._models.table.change(model, lambda found: found.deployed_models.append(reference))
+    def _note(self, model: str, version: str, change: Callable[[Any], Any]) -> None:
+        """Let a model's version, and the model where that is its default one, show where it is deployed."""
+        plain = model.partition("@")[0]
 
-    def _forget(self, model: str, ident: str) -> None:
-        def change(found: Any) -> None:
-            found.deployed_models = [one for one in found.deployed_models if one.deployed_model_id != ident]
+        def update(found: Any) -> bool:
+            found.deployed_models = change(found.deployed_models)
+            return found.version_id == version
 
-        self._models.table.change(model.split("@", 1)[0], change)
+        self._versions.change(f"{plain}@{version}", update)
+        self._models.table.change(plain, update)
+
+
+def _reference(endpoint: str, ident: str) -> Any:
+    return aiplatform_v1.DeployedModelRef(endpoint=endpoint, deployed_model_id=ident)
 
 
 def _check_deployed(given: Any) -> None:
