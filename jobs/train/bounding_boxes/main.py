@@ -27,6 +27,8 @@ from jobkit.ending import Ending, Result, run_job
 from jobkit.errors import BadConfiguration, BadData, JobError
 from jobkit.image.files import DECODER_ERRORS
 from jobkit.progress import say
+from jobkit.registry import OPTIONS as REGISTRATION
+from jobkit.registry import with_registration
 from jobkit.storage import Storage
 from train.bounding_boxes.cache import FeatureCache, filled, views_for
 from train.bounding_boxes.checkpoints import Checkpoints
@@ -35,7 +37,7 @@ from train.bounding_boxes.judging import Judge, exponent_for
 
 REQUIRED = ("training-file", "output-uri")
 # 0 lets the trainer choose; a budget of 0 is no bound.
-OPTIONAL = {"seed": "0", "epochs": "0", "image-size": "0", "batch-size": "16", "time-budget-s": "0"}
+OPTIONAL = {"seed": "0", "epochs": "0", "image-size": "0", "batch-size": "16", "time-budget-s": "0", **REGISTRATION}
 LOOKED_AT = 32  # pictures whose size is read to choose the image size
 SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 64, 1024
 
@@ -121,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body(ending: Ending) -> Result:
         ending.phase("TRAINING_MODEL")
-        return train(arguments, Storage())
+        return with_registration(arguments.values, lambda: train(arguments, Storage()))
 
     return run_job(arguments.text("ending-uri"), body)
 

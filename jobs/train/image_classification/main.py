@@ -21,6 +21,8 @@ from jobkit.errors import BadConfiguration, BadData
 from jobkit.image.features import Recipe
 from jobkit.image.model import save_model
 from jobkit.progress import say
+from jobkit.registry import OPTIONS as REGISTRATION
+from jobkit.registry import with_registration
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.storage import Storage
 from train.image_classification.features import extract
@@ -40,6 +42,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--multi-label", choices=("true", "false"), default="false")
     parser.add_argument("--method", choices=tuple(METHODS), default="regression", help="of one class a picture")
     parser.add_argument("--neighbours", type=int, default=5, help="how many, for --method=neighbours")
+    for name, default in REGISTRATION.items():
+        parser.add_argument(f"--{name}", default=default)
     return parser.parse_args(argv)
 
 
@@ -105,7 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body(ending: Ending) -> Result:
         ending.phase("TRAINING_MODEL")
-        return train(args, Storage())
+        registration = {name: getattr(args, name.replace("-", "_")) for name in REGISTRATION}
+        return with_registration(registration, lambda: train(args, Storage()))
 
     return run_job(args.ending_uri, body)
 

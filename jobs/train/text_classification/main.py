@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobkit.arguments import Arguments, parse
-from jobkit.ending import Result, run_job
+from jobkit.ending import Ending, Result, run_job
+from jobkit.registry import OPTIONS as REGISTRATION
+from jobkit.registry import with_registration
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.storage import Storage
 from jobkit.text.training import BACKBONES, read_corpus, train
 
 REQUIRED = ("training-file", "output-uri")
-OPTIONAL = {"seed": "0", "backbone": "auto"}
+OPTIONAL = {"seed": "0", "backbone": "auto", **REGISTRATION}
 
 
 def run(arguments: Arguments, storage: Storage) -> Result:
@@ -41,7 +43,11 @@ def run(arguments: Arguments, storage: Storage) -> Result:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job; the exit code is 0 only when its result is written."""
     arguments = parse(__doc__ or "", REQUIRED, OPTIONAL, argv)
-    return run_job(arguments.text("ending-uri"), lambda ending: run(arguments, ending.storage))
+
+    def body(ending: Ending) -> Result:
+        return with_registration(arguments.values, lambda: run(arguments, ending.storage))
+
+    return run_job(arguments.text("ending-uri"), body)
 
 
 if __name__ == "__main__":
