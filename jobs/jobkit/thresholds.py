@@ -8,9 +8,19 @@ from bisect import bisect_right
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
+from jobkit.arguments import Arguments
+
 GRID = tuple(step / 20 for step in range(2, 19))  # the confidences that are tried: 0.1 .. 0.9
 COMMON_WEIGHT = 20  # validation examples of a class that the common threshold is worth
 WITHOUT_VALIDATION = 0.5
+
+
+AUTO = "auto"
+
+
+def threshold_of(arguments: Arguments) -> float | None:
+    """The job's argument --threshold: a number from 0 to 1 that holds for all classes; None for auto."""
+    return None if arguments.text("threshold") == AUTO else arguments.share("threshold")
 
 
 Class = TypeVar("Class", bound=Hashable)  # a class is known by its name or its number

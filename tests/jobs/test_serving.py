@@ -20,7 +20,8 @@ from jobkit.ner.training import Corpus, Examples, train
 from jobkit.serving import MAX_REQUEST_BYTES, Routes
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.storage import Storage
-from jobkit.text.model import Linear, TextModel, TfidfPart, new_vectorizers
+from jobkit.text.model import TextModel
+from jobkit.text.parts import Linear, TfidfPart, new_vectorizers
 from local.processes import Process, free_port, stop_all
 from tests.jobs.conftest import REPOSITORY
 

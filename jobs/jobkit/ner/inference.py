@@ -1,9 +1,9 @@
 """Inference of named entities: predicts every row of the manifest (or reads AutoML's batch output), evaluates the
-labelled ones, brings all to Labelbox. Streams: memory holds one row, and what is counted."""
+labelled ones, brings all to Labelbox. Streams: memory holds one batch of rows, and what is counted."""
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,10 +15,11 @@ from jobkit.dataset_report import class_entries
 from jobkit.ending import Result
 from jobkit.errors import BadConfiguration
 from jobkit.manifest import ManifestRow, read_manifest
+from jobkit.model_files import download_model
 from jobkit.ner.automl import AutomlEntities
 from jobkit.ner.baseline import KnownNames
 from jobkit.ner.dataset import entities_of
-from jobkit.ner.model import DESCRIPTION_FILE, WEIGHTS_FILE, EntityModel
+from jobkit.ner.finders import Finder, load_finder
 from jobkit.ner.output import EntityOutput, finish
 from jobkit.ner.spans import Entity
 from jobkit.progress import Progress
@@ -29,6 +30,7 @@ from jobkit.text.predictions import TextPredictions
 
 REQUIRED = ("model-run-id", "manifest", "dataset-report", "output-uri")
 OPTIONAL = {"model": "", "predictions": "", "sink": "auto", "project": "", "upload-min-confidence": "0.0"}
+BATCH, BATCH_LETTERS = 64, 200_000
 
 
 def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], labelbox.Client]) -> Result:
@@ -43,20 +45,21 @@ def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], la
     with _source(arguments, storage, [entry.display_name for entry in classes]) as source:
         output = EntityOutput(classes, arguments.text("model-run-id"), _known_names(storage, manifest), minimum)
         with storage.line_writer(f"{folder}/predictions.ndjson") as predictions:
-            for row in read_manifest(storage, manifest):
-                for line in output.rows(row, source.of(row)):
-                    predictions.write(json.dumps(line, ensure_ascii=False))
-                progress.step()
+            for batch in _batches(read_manifest(storage, manifest)):
+                for row, entities in zip(batch, source.of(batch), strict=True):
+                    for line in output.rows(row, entities):
+                        predictions.write(json.dumps(line, ensure_ascii=False))
+                progress.step(len(batch))
         notes = source.notes()
     progress.finish()
     return finish(output, report, notes, storage, folder, sink, make_client)
 
 
 class Source(Protocol):
-    """What gives a row its entities."""
+    """What gives rows their entities."""
 
-    def of(self, row: ManifestRow) -> Sequence[Entity] | None:
-        """The row's entities, perhaps none; None where there is no prediction."""
+    def of(self, rows: Sequence[ManifestRow]) -> Sequence[Sequence[Entity] | None]:
+        """The entities of each row, perhaps none; None where there is no prediction."""
 
     def notes(self) -> dict[str, str]:
         """What to tell of it in the report."""
@@ -65,14 +68,41 @@ class Source(Protocol):
 class _Model:
     """Our own model."""
 
-    def __init__(self, model: EntityModel) -> None:
+    def __init__(self, model: Finder) -> None:
         self._model = model
 
-    def of(self, row: ManifestRow) -> Sequence[Entity]:
-        return self._model.find(row.content)
+    def of(self, rows: Sequence[ManifestRow]) -> Sequence[Sequence[Entity]]:
+        return self._model.find_all([row.content for row in rows])
 
     def notes(self) -> dict[str, str]:
-        return {"model": f"crf of {self._model.kind}"}
+        return {"model": self._model.name}
+
+
+class _Automl:
+    """The files that AutoML wrote."""
+
+    def __init__(self, entities: AutomlEntities) -> None:
+        self._entities = entities
+
+    def of(self, rows: Sequence[ManifestRow]) -> Sequence[Sequence[Entity] | None]:
+        return [self._entities.of(row) for row in rows]
+
+    def notes(self) -> dict[str, str]:
+        return self._entities.notes()
+
+
+def _batches(rows: Iterable[ManifestRow]) -> Iterator[Sequence[ManifestRow]]:
+    """Rows together, as many as a network likes to read at once, and no more text than fits into memory."""
+    batch: list[ManifestRow] = []
+    letters = 0
+    for row in rows:
+        batch.append(row)
+        letters += len(row.content)
+        if len(batch) == BATCH or letters >= BATCH_LETTERS:
+            yield batch
+            batch, letters = [], 0
+    if batch:
+        yield batch
 
 
 @contextmanager
@@ -85,7 +115,7 @@ def _source(arguments: Arguments, storage: Storage, classes: Sequence[str]) -> I
         return
     with TextPredictions() as predictions:
         predictions.read(storage, arguments.text("predictions"))
-        yield AutomlEntities(predictions, classes)
+        yield _Automl(AutomlEntities(predictions, classes))
 
 
 def _known_names(storage: Storage, manifest: str) -> KnownNames:
@@ -97,9 +127,8 @@ def _known_names(storage: Storage, manifest: str) -> KnownNames:
     return names
 
 
-def load_model(storage: Storage, folder_uri: str) -> EntityModel:
+def load_model(storage: Storage, folder_uri: str) -> Finder:
     """The model that training left at a gs:// folder."""
     with tempfile.TemporaryDirectory() as name:
-        for file in (WEIGHTS_FILE, DESCRIPTION_FILE):
-            storage.download(f"{folder_uri}/{file}", Path(name) / file)
-        return EntityModel.load(Path(name))
+        download_model(storage, folder_uri, Path(name))
+        return load_finder(Path(name))

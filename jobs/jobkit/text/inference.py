@@ -20,11 +20,12 @@ from jobkit.ending import Result
 from jobkit.errors import BadConfiguration
 from jobkit.evaluation import THRESHOLDS
 from jobkit.manifest import ManifestRow, read_manifest
+from jobkit.model_files import download_model
 from jobkit.progress import Progress
 from jobkit.sinks import chosen_sink
 from jobkit.storage import Storage
 from jobkit.text.automl import AutomlClasses, Said
-from jobkit.text.model import DESCRIPTION_FILE, WEIGHTS_FILE, TextModel
+from jobkit.text.model import TextModel
 from jobkit.text.predictions import TextPredictions
 
 REQUIRED = ("model-run-id", "manifest", "dataset-report", "output-uri")
@@ -96,9 +97,9 @@ def _source(arguments: Arguments, storage: Storage, report: Mapping[str, Any]) -
 
 
 def load_model(storage: Storage, folder_uri: str) -> TextModel:
+    """The model that training left at a gs:// folder, of whatever kind."""
     with tempfile.TemporaryDirectory() as name:
-        for file in (WEIGHTS_FILE, DESCRIPTION_FILE):
-            storage.download(f"{folder_uri}/{file}", Path(name) / file)
+        download_model(storage, folder_uri, Path(name))
         return TextModel.load(Path(name))
 
 

@@ -1,91 +1,49 @@
-"""Training of text classifiers: TF-IDF, MiniLM vectors and products; the best on the validation split is kept.
+"""Training of text classifiers: TF-IDF, MiniLM vectors, products, transformers; the best on validation is kept.
 
 Everything is fitted on training rows and chosen on validation rows; test rows are never looked at.
 """
 
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
-from jobkit.errors import BadData
+from jobkit.checkpoints import Checkpoints
+from jobkit.errors import BadConfiguration, BadData
 from jobkit.evaluation import ClassificationEvaluation
 from jobkit.progress import say
-from jobkit.splits import ML_USE, TRAINING, VALIDATION
-from jobkit.text.embeddings import embed
-from jobkit.text.model import (
-    Features,
-    Linear,
+from jobkit.splits import TRAINING, VALIDATION
+from jobkit.text.corpus import Corpus, Examples, read_corpus
+from jobkit.text.linear_fitting import fit, fit_sentences
+from jobkit.text.model import TextModel
+from jobkit.text.parts import (
     MinilmPart,
     Part,
     Scores,
     SentencesPart,
-    TextModel,
     TfidfPart,
     combine,
     new_vectorizers,
-    sentences,
     tfidf_features,
 )
+from jobkit.text.vectors import TimeUp, Vectors
 from jobkit.thresholds import GRID, ThresholdChooser
+from jobkit.transformer.backbones import folder_of, is_transformer, require_libraries
+from jobkit.transformer.devices import gpu_models
+from jobkit.transformer.options import Options
+
+__all__ = ["BACKBONES", "Candidate", "Corpus", "Examples", "read_corpus", "train"]
 
 AUTO = "auto"
 NONE = "none"
 MINILM_ONLY = "minilm"
-BACKBONES = (AUTO, NONE, MINILM_ONLY)
+BACKBONES = (AUTO, NONE, MINILM_ONLY)  # and hf:NAME
 MAX_EMBEDDED_ROWS = 20_000  # beyond it, `auto` leaves MiniLM out: TF-IDF has caught up and vectors take an hour
 MAX_SENTENCE_ROWS, MAX_SENTENCE_CLASSES = 5_000, 100  # beyond it, learning from sentences takes too long
-SENTENCE_ROUNDS = 3
-STRENGTH = 10.0  # inverse regularisation of the linear layers
-
-
-@dataclass
-class Examples:
-    """Texts with their classes (numbers of `Corpus.classes`), one split."""
-
-    texts: list[str] = field(default_factory=list)
-    labels: list[tuple[int, ...]] = field(default_factory=list)
-
-
-@dataclass
-class Corpus:
-    """The training file, read."""
-
-    classes: tuple[str, ...]
-    single: bool
-    splits: dict[str, Examples]
-
-
-def read_corpus(lines: Iterable[str]) -> Corpus:
-    """Reads Vertex's text JSONL; test rows are passed over unread."""
-    rows: list[tuple[str, str, tuple[str, ...]]] = []
-    names: dict[str, None] = {}
-    single = True
-    for line in lines:
-        if not line:
-            continue
-        body = json.loads(line)
-        split = body["dataItemResourceLabels"][ML_USE]
-        if split not in (TRAINING, VALIDATION):
-            continue
-        if "classificationAnnotations" in body:
-            single = False
-            labels = tuple(one["displayName"] for one in body["classificationAnnotations"])
-        else:
-            labels = (body["classificationAnnotation"]["displayName"],)
-        names.update(dict.fromkeys(labels))
-        rows.append((split, body["textContent"], labels))
-    classes = tuple(sorted(names))
-    number = {name: index for index, name in enumerate(classes)}
-    splits = {TRAINING: Examples(), VALIDATION: Examples()}
-    for split, text, labels in rows:
-        splits[split].texts.append(text)
-        splits[split].labels.append(tuple(number[name] for name in labels))
-    return Corpus(classes, single, splits)
+LOSS_SHARE = 0.001  # of the log loss in a transformer's score: tells epochs of equal F1 apart
 
 
 @dataclass(frozen=True)
@@ -97,46 +55,147 @@ class Candidate:
     log_loss: float
 
 
-def train(corpus: Corpus, backbone: str, seed: int) -> Candidate:
-    """The best candidate. Figures are of the validation split; without validation rows MiniLM goes before TF-IDF."""
-    training, validation = corpus.splits[TRAINING], corpus.splits[VALIDATION]
-    if not training.texts:
-        raise BadData("The training file has no training row.")
-    parts = _parts(corpus, backbone, seed)
-    scores = [part.probabilities(validation.texts) for part in parts] if validation.texts else []
-    choices = [[index] for index in range(len(parts))] + [[index, index + 1] for index in range(len(parts) - 1)]
-    candidates = []
-    for choice in choices:
-        chosen = combine([scores[index] for index in choice], corpus.single) if scores else None
-        candidates.append(_candidate(corpus, [parts[index] for index in choice], chosen))
-    for candidate in candidates:
-        score = candidate.figures.get("macro_f1")
-        say("Candidate", model=candidate.model.name, macro_f1=score, log_loss=round(candidate.log_loss, 4))
-    if not validation.texts:
-        return candidates[min(1, len(parts) - 1)]
-    return max(candidates, key=lambda one: (one.figures["macro_f1"], -one.log_loss))
+class Training:
+    """One training. `threshold` is set in the place of those that validation would choose; the time budget of the
+    options counts from here."""
 
+    def __init__(
+        self, corpus: Corpus, options: Options, threshold: float | None = None, checkpoints: Checkpoints | None = None
+    ) -> None:
+        self._corpus, self._options, self._threshold, self._checkpoints = corpus, options, threshold, checkpoints
+        self._deadline = time.monotonic() + options.budget_s if options.budget_s else 0.0
+        self._vectors = Vectors(checkpoints, self._deadline)
+        self._late_vectors = Vectors(checkpoints)  # of validation rows: what was fitted must be judged
 
-def _parts(corpus: Corpus, backbone: str, seed: int) -> list[Part]:
-    examples = corpus.splits[TRAINING]
-    parts: list[Part] = []
-    if backbone != MINILM_ONLY:
-        say("Fitting TF-IDF", rows=len(examples.texts), classes=len(corpus.classes))
-        vectorizers = new_vectorizers(len(examples.texts))
-        for vectorizer in vectorizers:
-            vectorizer.fit(examples.texts)
-        features = tfidf_features(vectorizers, examples.texts)
-        parts.append(TfidfPart(vectorizers, _fit(features, corpus, seed)))
-    if backbone == MINILM_ONLY or (backbone == AUTO and _fits_minilm(len(examples.texts))):
+    def best(self, backbone: str) -> Candidate:
+        """The best candidate. Figures are of the validation split; without its rows MiniLM goes before TF-IDF."""
+        training, validation = self._corpus.splits[TRAINING], self._corpus.splits[VALIDATION]
+        if not training.texts:
+            raise BadData("The training file has no training row.")
+        if is_transformer(backbone):
+            require_libraries(f"The backbone {backbone}")
+            return self._fine_tuned(folder_of(backbone), self._left_s())
+        parts = self._parts(backbone)
+        scores = [part.probabilities(validation.texts) for part in parts] if validation.texts else []
+        choices = [[index] for index in range(len(parts))] + [[index, index + 1] for index in range(len(parts) - 1)]
+        candidates = []
+        for choice in choices:
+            chosen = combine([scores[index] for index in choice], self._corpus.single) if scores else None
+            candidates.append(self._candidate([parts[index] for index in choice], chosen))
+        if not validation.texts:
+            return candidates[min(1, len(parts) - 1)]
+        if backbone == AUTO:
+            candidates += self._transformers()
+        for candidate in candidates:
+            score = candidate.figures.get("macro_f1")
+            say("Candidate", model=candidate.model.name, macro_f1=score, log_loss=round(candidate.log_loss, 4))
+        return max(candidates, key=lambda one: (one.figures["macro_f1"], -one.log_loss))
+
+    def _left_s(self) -> float:
+        """What is left of the time budget; 0 is no bound."""
+        return max(self._deadline - time.monotonic(), 1.0) if self._deadline else 0.0
+
+    def _transformers(self) -> list[Candidate]:
+        """On a machine with a GPU, every pretrained model of the image; they share the time that is left."""
+        folders = gpu_models()
+        found = []
+        for index, folder in enumerate(folders):
+            if self._deadline and time.monotonic() >= self._deadline:
+                say("A model is left out, for the time budget has ended", severity="WARNING", model=folder.name)
+                continue
+            found.append(self._fine_tuned(folder, self._left_s() / (len(folders) - index)))
+        return found
+
+    def _fine_tuned(self, folder: Path, budget_s: float) -> Candidate:
+        from jobkit.text.transformer_training import fine_tuned  # torch takes seconds to load
+
+        validation = self._corpus.splits[VALIDATION]
+
+        def judged(part: Part) -> Candidate:
+            return self._candidate([part], part.probabilities(validation.texts) if validation.texts else None)
+
+        def score(part: Part) -> float | None:
+            if not validation.texts:
+                return None
+            candidate = judged(part)
+            return candidate.figures["macro_f1"] - LOSS_SHARE * candidate.log_loss
+
+        inner = self._checkpoints.inner(folder.name) if self._checkpoints is not None else None
+        return judged(fine_tuned(self._corpus, folder, replace(self._options, budget_s=budget_s), inner, score))
+
+    def _parts(self, backbone: str) -> list[Part]:
+        examples, corpus, seed = self._corpus.splits[TRAINING], self._corpus, self._options.seed
+        parts: list[Part] = []
+        if backbone != MINILM_ONLY:
+            say("Fitting TF-IDF", rows=len(examples.texts), classes=len(corpus.classes))
+            vectorizers = new_vectorizers(len(examples.texts))
+            for vectorizer in vectorizers:
+                vectorizer.fit(examples.texts)
+            features = tfidf_features(vectorizers, examples.texts)
+            parts.append(TfidfPart(vectorizers, fit(features, corpus, seed)))
+        if backbone == MINILM_ONLY or (backbone == AUTO and _fits_minilm(len(examples.texts))):
+            try:
+                parts += self._minilm_parts(examples)
+            except TimeUp as error:
+                if not parts:
+                    raise BadConfiguration(
+                        "The time budget ended before all training texts were read.", "Set a larger time_budget_s."
+                    ) from error
+                say("MiniLM is left out, for the time budget has ended", severity="WARNING")
+        return parts
+
+    def _minilm_parts(self, examples: Examples) -> list[Part]:
+        corpus, seed = self._corpus, self._options.seed
         say("Fitting MiniLM vectors", rows=len(examples.texts), classes=len(corpus.classes))
-        parts.append(MinilmPart(_fit(embed(examples.texts), corpus, seed)))
+        parts: list[Part] = [MinilmPart(fit(self._vectors(examples.texts), corpus, seed), self._late_vectors)]
         if (
             not corpus.single
             and len(examples.texts) <= MAX_SENTENCE_ROWS
             and len(corpus.classes) <= MAX_SENTENCE_CLASSES
         ):
-            parts.append(SentencesPart(_fit_sentences(corpus, seed)))
-    return parts
+            parts.append(SentencesPart(fit_sentences(corpus, self._vectors, seed), self._late_vectors))
+        return parts
+
+    def _candidate(self, parts: Sequence[Part], scores: Scores | None) -> Candidate:
+        corpus = self._corpus
+        labels = corpus.splits[VALIDATION].labels
+        model = TextModel(corpus.classes, tuple(parts), corpus.single, self._thresholds(scores))
+        if scores is None:
+            return Candidate(model, {}, 0.0)
+        evaluation = ClassificationEvaluation(corpus.classes, single=corpus.single)
+        for row, label in zip(scores, labels, strict=True):
+            answers = dict(zip(corpus.classes, row.tolist(), strict=True))
+            evaluation.add(VALIDATION, [corpus.classes[one] for one in label], answers, model.decide(row))
+        return Candidate(model, evaluation.summary(VALIDATION), _log_loss(scores, labels, corpus.single))
+
+    def _thresholds(self, scores: Scores | None) -> tuple[float, ...]:
+        """Of several classes a row, one a class, chosen on the validation split; or the one that was set."""
+        if self._corpus.single:
+            return () if self._threshold is None else (self._threshold,)
+        classes = len(self._corpus.classes)
+        if self._threshold is not None:
+            return (self._threshold,) * classes
+        chooser = ThresholdChooser(range(classes))
+        for row, label in zip(
+            scores if scores is not None else (), self._corpus.splits[VALIDATION].labels, strict=False
+        ):
+            worth = np.flatnonzero(row >= GRID[0]).tolist()  # no threshold is lower
+            chooser.add(label, {index: float(row[index]) for index in worth})
+        found = chooser.thresholds()
+        return tuple(found[index] for index in range(classes))
+
+
+def train(
+    corpus: Corpus,
+    backbone: str,
+    seed: int = 0,
+    *,
+    options: Options | None = None,
+    threshold: float | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Candidate:
+    """The best candidate of a backbone; `seed` is for those who have no other options."""
+    return Training(corpus, options or Options(seed=seed), threshold, checkpoints).best(backbone)
 
 
 def _fits_minilm(rows: int) -> bool:
@@ -144,101 +203,6 @@ def _fits_minilm(rows: int) -> bool:
         return True
     say("MiniLM is left out, for the data is large", rows=rows, most=MAX_EMBEDDED_ROWS)
     return False
-
-
-def _fit(features: Features, corpus: Corpus, seed: int) -> Linear:
-    """A logistic regression (several classes a row: one each), as plain numbers."""
-    labels = corpus.splits[TRAINING].labels
-    width = features.shape[1]
-    if corpus.single:
-        weights, bias = _fit_one(features, [label[0] for label in labels], len(corpus.classes), seed)
-        return Linear(weights, bias, single=True)
-    columns = np.zeros((width, len(corpus.classes)), np.float32)
-    biases = np.zeros(len(corpus.classes), np.float32)
-    for index in range(len(corpus.classes)):
-        targets = [int(index in label) for label in labels]
-        share = sum(targets) / len(targets)
-        if share in (0.0, 1.0):  # always or never: no boundary to find
-            biases[index] = 4.0 if share else -4.0
-            continue
-        pair_weights, pair_bias = _fit_one(features, targets, 2, seed)
-        columns[:, index] = pair_weights[:, 1] - pair_weights[:, 0]
-        biases[index] = pair_bias[1] - pair_bias[0]
-    return Linear(columns, biases, single=False)
-
-
-def _fit_sentences(corpus: Corpus, seed: int) -> Linear:
-    """Learns which sentence of a text is about a class, though only the text's classes are known (multiple-instance
-    learning): starts from whole texts; then the surest sentence stands for each text of the class, and all sentences
-    of the other texts against it, a few times over."""
-    examples = corpus.splits[TRAINING]
-    bags = [sentences(text) for text in examples.texts]
-    vectors = embed([sentence for bag in bags for sentence in bag])
-    ends = np.cumsum([len(bag) for bag in bags])
-    starts = ends - [len(bag) for bag in bags]
-    linear = _fit(embed(examples.texts), corpus, seed)
-    weights, biases = linear.weights.copy(), linear.bias.copy()
-    for index in range(len(corpus.classes)):
-        of_class = [index in label for label in examples.labels]
-        if all(of_class) or not any(of_class):
-            continue
-        for _ in range(SENTENCE_ROUNDS):
-            logits = vectors @ weights[:, index]
-            rows: list[int] = []
-            targets: list[int] = []
-            for start, end, true in zip(starts.tolist(), ends.tolist(), of_class, strict=True):
-                chosen = [start + int(logits[start:end].argmax())] if true else list(range(start, end))
-                rows += chosen
-                targets += [int(true)] * len(chosen)
-            pair_weights, pair_bias = _fit_one(vectors[rows], targets, 2, seed)
-            weights[:, index] = pair_weights[:, 1] - pair_weights[:, 0]
-            biases[index] = pair_bias[1] - pair_bias[0]
-    return Linear(weights, biases, single=False)
-
-
-def _fit_one(
-    features: Features, targets: Sequence[int], classes: int, seed: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Weights and biases of each class; a class without a training row gets a bias that never wins."""
-    weights = np.zeros((features.shape[1], classes), np.float32)
-    bias = np.full(classes, -60.0, np.float32)
-    seen = sorted(set(targets))
-    if len(seen) == 1:
-        bias[seen[0]] = 0.0
-        return weights, bias
-    fitted = LogisticRegression(C=STRENGTH, max_iter=1000, random_state=seed).fit(features, np.asarray(targets))
-    if len(seen) == 2:  # one boundary: the second class against the first
-        weights[:, seen[1]] = fitted.coef_[0]
-        bias[seen[0]], bias[seen[1]] = 0.0, fitted.intercept_[0]
-    else:
-        weights[:, seen] = fitted.coef_.T
-        bias[seen] = fitted.intercept_
-    return weights, bias
-
-
-def _candidate(corpus: Corpus, parts: Sequence[Part], scores: Scores | None) -> Candidate:
-    labels = corpus.splits[VALIDATION].labels
-    thresholds: tuple[float, ...] = ()
-    if not corpus.single:
-        thresholds = _thresholds(scores, labels, len(corpus.classes))
-    model = TextModel(corpus.classes, tuple(parts), corpus.single, thresholds)
-    if scores is None:
-        return Candidate(model, {}, 0.0)
-    evaluation = ClassificationEvaluation(corpus.classes, single=corpus.single)
-    for row, label in zip(scores, labels, strict=True):
-        answers = dict(zip(corpus.classes, row.tolist(), strict=True))
-        evaluation.add(VALIDATION, [corpus.classes[one] for one in label], answers, model.decide(row))
-    return Candidate(model, evaluation.summary(VALIDATION), _log_loss(scores, labels, corpus.single))
-
-
-def _thresholds(scores: Scores | None, labels: Sequence[tuple[int, ...]], classes: int) -> tuple[float, ...]:
-    """A threshold a class, chosen on the validation split."""
-    chooser = ThresholdChooser(range(classes))
-    for row, label in zip(scores if scores is not None else (), labels, strict=False):
-        worth = np.flatnonzero(row >= GRID[0]).tolist()  # no threshold is lower
-        chooser.add(label, {index: float(row[index]) for index in worth})
-    found = chooser.thresholds()
-    return tuple(found[index] for index in range(classes))
 
 
 def _log_loss(scores: Scores, labels: Sequence[tuple[int, ...]], single: bool) -> float:

@@ -1,33 +1,59 @@
-"""Training job for text classifiers: Vertex text JSONL in, a model of numbers and words (safetensors, JSON) out."""
+"""Training job for text classifiers: Vertex text JSONL in, a model of numbers and words (safetensors, JSON) out.
+
+The same command line with and without a GPU; `--backbone=hf:NAME` fine-tunes the model that lies at $MODELS_DIR/NAME.
+"""
+
+import os
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts: the same seed, the same sums
 
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from jobkit.arguments import Arguments, parse
+from jobkit.checkpoints import Checkpoints
 from jobkit.ending import Ending, Result, run_job
+from jobkit.errors import BadConfiguration
+from jobkit.model_files import upload_model
 from jobkit.registry import OPTIONS as REGISTRATION
 from jobkit.registry import with_registration
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.storage import Storage
-from jobkit.text.training import BACKBONES, read_corpus, train
+from jobkit.text.corpus import read_corpus
+from jobkit.text.training import BACKBONES, train
+from jobkit.thresholds import AUTO, threshold_of
+from jobkit.transformer.backbones import PREFIX, is_transformer
+from jobkit.transformer.options import OPTIONAL as TUNING
+from jobkit.transformer.options import options_of
 
 REQUIRED = ("training-file", "output-uri")
-OPTIONAL = {"seed": "0", "backbone": "auto", **REGISTRATION}
+OPTIONAL = {"seed": "0", "backbone": "auto", "threshold": AUTO, **TUNING, **REGISTRATION}
+
+
+def chosen_backbone(arguments: Arguments) -> str:
+    """One of the known words, or hf:NAME."""
+    word = arguments.text("backbone")
+    if word not in BACKBONES and not is_transformer(word):
+        raise BadConfiguration(f"--backbone must be one of {', '.join(BACKBONES)}, or {PREFIX}NAME, not '{word}'.")
+    return word
 
 
 def run(arguments: Arguments, storage: Storage) -> Result:
     """Trains and uploads the model."""
-    backbone = arguments.one_of("backbone", BACKBONES)
-    corpus = read_corpus(storage.read_lines(arguments.text("training-file")))
-    best = train(corpus, backbone, arguments.whole("seed"))
+    backbone, options = chosen_backbone(arguments), options_of(arguments)
+    threshold = threshold_of(arguments)
+    training_file = arguments.text("training-file")
+    corpus = read_corpus(storage.read_lines(training_file))
+    settings = {**asdict(options), "backbone": backbone, "threshold": threshold}
+    checkpoints = Checkpoints.of(storage, training_file, settings)
+    best = train(corpus, backbone, options=options, threshold=threshold, checkpoints=checkpoints)
     folder_uri = f"{arguments.folder('output-uri')}/model"
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        best.model.save(folder)
-        for path in sorted(folder.iterdir()):
-            storage.upload_file(path, f"{folder_uri}/{path.name}")
+        best.model.save(Path(name))
+        upload_model(storage, Path(name), folder_uri)
     return Result(
         outputs={"model": f"{folder_uri}/"},
         counts={

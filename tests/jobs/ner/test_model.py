@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobkit.errors import BadConfiguration, BadData
-from jobkit.ner.model import DESCRIPTION_FILE, EntityModel, tags_of
+from jobkit.ner.decoding import tags_of
+from jobkit.ner.model import DESCRIPTION_FILE, EntityModel
 from jobkit.ner.spans import Entity
 from jobkit.ner.tokens import CONTEXT, WINDOW, places, snapped, windows, words_of
 from jobkit.ner.training import Corpus, Examples, evaluate, read_corpus, train

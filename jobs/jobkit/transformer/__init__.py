@@ -1,0 +1,1 @@
+"""Pretrained language models: where they lie, how texts are cut for them, and how they are fine-tuned."""
