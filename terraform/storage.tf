@@ -28,9 +28,11 @@ resource "google_storage_bucket" "runs" {
       action {
         type = "Delete"
       }
+      # Images are shared by runs: their days count from the last run that used them, which marks them (customTime).
       condition {
-        age            = lifecycle_rule.value
-        matches_prefix = ["${lifecycle_rule.key}/"]
+        age                    = lifecycle_rule.key == "images" ? null : lifecycle_rule.value
+        days_since_custom_time = lifecycle_rule.key == "images" ? lifecycle_rule.value : null
+        matches_prefix         = ["${lifecycle_rule.key}/"]
       }
     }
   }

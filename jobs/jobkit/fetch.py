@@ -1,25 +1,21 @@
 """The one room that fetches what a data row's URL names. Rows come from strangers, so an URL is a request to attack us.
 
-http and https only. A host's addresses are resolved once, checked, and the connection goes to the checked address
-itself, so a name cannot change its meaning in between; each redirect is checked again. Refused: loopback, private,
-link-local (the metadata server), multicast and reserved addresses, in whatever form they are written. With
-`allow_private` loopback and private networks are open; link-local stays closed.
+http and https only, to addresses that jobkit.connections has checked, again at each redirect; with bounds on size,
+time, redirects and tries.
 """
 
 import http.client
-import ipaddress
 import os
-import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
+
+from jobkit.connections import AddressRefusedError, Connections, Origin, UnresolvedError
 
 MAX_BYTES = 64 * 1024 * 1024
 TIMEOUT_S = 15.0  # one read or connect
@@ -37,7 +33,6 @@ _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
 T = TypeVar("T")
 R = TypeVar("R")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class FetchRefusedError(Exception):
@@ -72,12 +67,23 @@ class FetchRules:
         return cls(allow_private=os.environ.get("ALLOW_PRIVATE_ADDRESSES", "").lower() == "true", max_bytes=max_bytes)
 
 
-def fetch(url: str, rules: FetchRules) -> bytes:
-    """The content behind an URL; FetchRefusedError says why there is none. Only GETs, so safe to repeat."""
+def connections(rules: FetchRules) -> Connections:
+    """Connections by these rules, to be shared by many fetches."""
+    return Connections(allow_private=rules.allow_private, timeout_s=rules.timeout_s)
+
+
+def fetch(url: str, rules: FetchRules, shared: Connections | None = None) -> bytes:
+    """The content behind an URL; FetchRefusedError says why there is none. Only GETs, so safe to repeat.
+
+    With `shared`, made by `connections` of the same rules, a host's connections are used again.
+    """
+    if shared is None:
+        with connections(rules) as own:
+            return fetch(url, rules, own)
     deadline = time.monotonic() + rules.deadline_s
     for attempt in range(1, rules.tries + 1):
         try:
-            return _follow(url, rules, deadline)
+            return _follow(url, rules, shared, deadline)
         except _AgainError as error:
             pause_s = max(error.pause_s, 0.5 * 2 ** (attempt - 1))
             if attempt == rules.tries or time.monotonic() + pause_s > deadline:
@@ -86,9 +92,9 @@ def fetch(url: str, rules: FetchRules) -> bytes:
     raise AssertionError("the last try either returns or raises")
 
 
-def _follow(url: str, rules: FetchRules, deadline: float) -> bytes:
+def _follow(url: str, rules: FetchRules, shared: Connections, deadline: float) -> bytes:
     for _ in range(MAX_REDIRECTS + 1):
-        answer = _get(url, rules, deadline)
+        answer = _get(url, rules, shared, deadline)
         if isinstance(answer, bytes):
             return answer
         try:
@@ -98,17 +104,53 @@ def _follow(url: str, rules: FetchRules, deadline: float) -> bytes:
     raise FetchRefusedError("too_many_redirects", f"more than {MAX_REDIRECTS} redirects")
 
 
-def _get(url: str, rules: FetchRules, deadline: float) -> bytes | str:
+def _get(url: str, rules: FetchRules, shared: Connections, deadline: float) -> bytes | str:
     """The content, or the address that the answer redirects to."""
-    connection, path = _connection(url, rules)
+    origin, path = _target(url)
     try:
-        connection.request("GET", path, headers=_HEADERS)
-        with connection.getresponse() as answer:
-            return _outcome(answer, rules, deadline)
+        connection, answer = _asked(origin, path, shared)
+    except AddressRefusedError as error:
+        raise FetchRefusedError("address_refused", str(error)) from error
+    except UnresolvedError as error:
+        raise _AgainError(str(error)) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _AgainError(f"the connection failed ({type(error).__name__})") from error
+    whole = False
+    try:
+        with answer:
+            outcome = _outcome(answer, rules, deadline)
+            whole = (answer.length == 0 or answer.isclosed()) and not answer.will_close
     except (OSError, http.client.HTTPException) as error:
         raise _AgainError(f"the connection failed ({type(error).__name__})") from error
     finally:
+        if whole:
+            shared.keep(origin, connection)
+        else:
+            connection.close()
+    return outcome
+
+
+def _asked(
+    origin: Origin, path: str, shared: Connections
+) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    """The answer's head. A kept connection that the server has closed meanwhile costs no try."""
+    kept = shared.idle(origin)
+    if kept is not None:
+        try:
+            return kept, _head(kept, path)
+        except (ConnectionError, http.client.BadStatusLine):
+            pass
+    connection = shared.fresh(origin)
+    return connection, _head(connection, path)
+
+
+def _head(connection: http.client.HTTPConnection, path: str) -> http.client.HTTPResponse:
+    try:
+        connection.request("GET", path, headers=_HEADERS)
+        return connection.getresponse()
+    except BaseException:
         connection.close()
+        raise
 
 
 def _outcome(answer: http.client.HTTPResponse, rules: FetchRules, deadline: float) -> bytes | str:
@@ -156,7 +198,8 @@ def _retry_after(value: str | None) -> float:
     return min(max(0.0, seconds), MAX_RETRY_AFTER_S)  # "nan" gives 0: it is larger than nothing
 
 
-def _connection(url: str, rules: FetchRules) -> tuple[http.client.HTTPConnection, str]:
+def _target(url: str) -> tuple[Origin, str]:
+    """Whom to ask, and for which path."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -167,79 +210,15 @@ def _connection(url: str, rules: FetchRules) -> tuple[http.client.HTTPConnection
     if any(ord(character) <= 32 or ord(character) == 127 for character in url):
         raise FetchRefusedError("bad_url", "the URL holds spaces or control characters")
     secure = parts.scheme == "https"
-    port = port or (443 if secure else 80)
-    address = _checked_address(host, port, rules)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     path = path.encode("utf-8", "replace").decode("latin-1") if not path.isascii() else path
-    kind = _PinnedHttps if secure else _PinnedHttp
-    return kind(host, port, address, rules.timeout_s), _quoted(path)
+    return Origin(secure, host, port or (443 if secure else 80)), _quoted(path)
 
 
 def _quoted(path: str) -> str:
+    if path.isascii() and "\x7f" not in path:
+        return path
     return "".join(f"%{byte:02X}" if byte > 126 else chr(byte) for byte in path.encode("latin-1"))
-
-
-def _checked_address(host: str, port: int, rules: FetchRules) -> str:
-    """One address of the host, after all of them were checked."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise _AgainError("the host's name cannot be resolved") from error
-    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
-    for address in addresses:
-        if not is_allowed(ipaddress.ip_address(address), rules.allow_private):
-            raise FetchRefusedError("address_refused", "the URL points to an address that is not public")
-    if not addresses:
-        raise _AgainError("the host's name has no address")
-    return addresses[0]
-
-
-def is_allowed(address: Address, allow_private: bool) -> bool:
-    """Whether a fetch may go there; an IPv4 address inside an IPv6 one is judged as what it is."""
-    inner = _embedded(address)
-    if inner is not None:
-        return is_allowed(inner, allow_private)
-    if address.is_link_local or address.is_multicast or address.is_unspecified:
-        return False
-    if address.is_global:
-        return True
-    return allow_private and (address.is_loopback or address.is_private)
-
-
-def _embedded(address: Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address inside a mapped, 6to4, NAT64 (64:ff9b::/96) or IPv4-compatible IPv6 address."""
-    if isinstance(address, ipaddress.IPv4Address):
-        return None
-    inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-    if inner is None and int(address) >> 32 in (0x0064FF9B << 64, 0) and int(address) > 1:
-        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return inner
-
-
-@lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
-class _PinnedHttp(http.client.HTTPConnection):
-    """Connects to an address that was checked, while Host stays the name."""
-
-    def __init__(self, host: str, port: int, address: str, timeout_s: float) -> None:
-        super().__init__(host, port, timeout=timeout_s)
-        self._address = address
-
-    def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
-
-
-class _PinnedHttps(_PinnedHttp):
-    """The same over TLS; the certificate must be the name's."""
-
-    default_port = http.client.HTTPS_PORT
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock = _tls().wrap_socket(self.sock, server_hostname=self.host)
 
 
 def in_order(

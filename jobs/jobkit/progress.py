@@ -3,6 +3,8 @@
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 EVERY_S = 5.0
 
@@ -17,10 +19,18 @@ def say(message: str, *, severity: str = "INFO", **fields: str | int | float | N
 class Progress:
     """Counts steps and says now and then how many are done, how fast, and how long the rest may take."""
 
-    def __init__(self, what: str, total: int | None = None, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self,
+        what: str,
+        total: int | None = None,
+        every_s: float = EVERY_S,
+        more: Callable[[float], Mapping[str, Any]] = lambda _: {},
+    ) -> None:
+        """`more` gives further figures for the log, told the seconds since the start."""
         self._what = what
         self._total = total
         self._every_s = every_s
+        self._more = more
         self._started = self._said = time.monotonic()
         self.done = 0
 
@@ -42,4 +52,5 @@ class Progress:
         left_s = None
         if self._total is not None and rate > 0:
             left_s = round(max(self._total - self.done, 0) / rate, 1)
-        say(self._what, done=self.done, total=self._total, per_s=round(rate, 1), left_s=left_s)
+        more = self._more(elapsed_s)
+        say(self._what, done=self.done, total=self._total, per_s=round(rate, 1), left_s=left_s, **more)

@@ -76,6 +76,11 @@ class Storage:
         """Closes the connections."""
         self._client.close()
 
+    @property
+    def client(self) -> Client:
+        """Google's client, for what needs its address and credentials."""
+        return self._client
+
     def _blob(self, uri: str) -> Any:
         bucket, name = split_uri(uri)
         return self._client.bucket(bucket).blob(name)

@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from jobkit.fetch import FetchRefusedError, FetchRules, fetch, in_order, is_allowed
+from jobkit.connections import is_allowed
+from jobkit.fetch import FetchRefusedError, FetchRules, connections, fetch, in_order
 
 OPEN = FetchRules(allow_private=True, timeout_s=2.0, deadline_s=10.0)
 CLOSED = FetchRules(timeout_s=2.0)
@@ -219,3 +220,42 @@ def test_quick_results_keep_their_place_among_slow_ones() -> None:
     found = list(in_order(lambda item: -item, range(50), lambda item: item if item % 3 else None, workers=4))
     assert [item for item, _ in found] == list(range(50))
     assert [result for _, result in found] == [item if item % 3 else -item for item in range(50)]
+
+
+class KeepAliveHandler(Handler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+
+def test_a_hosts_connection_is_used_again_until_the_server_closes_it(server: Server) -> None:
+    server.RequestHandlerClass = KeepAliveHandler
+    seen: list[object] = []
+
+    def reply(handler: BaseHTTPRequestHandler) -> None:
+        seen.append(handler.client_address)
+        answer(200, b"text")(handler)
+
+    def last(handler: BaseHTTPRequestHandler) -> None:
+        reply(handler)
+        handler.close_connection = True  # without a word, as servers do with what idles too long
+
+    server.replies |= {"/a": reply, "/last": last, "/gone": answer(404, b"no")}
+    with connections(OPEN) as shared:
+        for path in ("/a", "/a", "/last", "/a"):
+            assert fetch(f"{server.url}{path}", replace(OPEN, tries=1), shared) == b"text"
+        with pytest.raises(FetchRefusedError):
+            fetch(f"{server.url}/gone", OPEN, shared)
+        assert fetch(f"{server.url}/a", OPEN, shared) == b"text"
+    first, second, third, fourth, fifth = seen
+    assert first == second == third != fourth
+    assert fifth != fourth  # the refused answer was not read to its end
+
+
+def test_a_kept_connection_opens_no_way_to_a_refused_address(server: Server) -> None:
+    server.RequestHandlerClass = KeepAliveHandler
+    server.replies["/a"] = answer(200, b"text")
+    with connections(OPEN) as shared, connections(CLOSED) as closed:
+        assert fetch(f"{server.url}/a", OPEN, shared) == b"text"
+        with pytest.raises(FetchRefusedError) as caught:
+            fetch(f"{server.url}/a", CLOSED, closed)
+    assert (caught.value.reason, server.asked) == ("address_refused", ["/a"])

@@ -101,7 +101,8 @@ def test_facts_and_markers_never_expire_and_every_rule_has_a_folder(deployment: 
         for prefix in condition["matches_prefix"]:
             assert prefix.endswith("/")
             assert not any(kept.startswith(prefix) or prefix.startswith(kept) for kept in FACTS)
-        assert condition["age"] >= 30
+        days = condition["days_since_custom_time" if condition["matches_prefix"] == ["images/"] else "age"]
+        assert days >= 30
 
 
 def test_the_bucket_notifies_of_endings_and_batch_output_only(deployment: State) -> None:
@@ -189,6 +190,7 @@ def test_every_option_reaches_what_it_is_for(second: State) -> None:
     assert len(second.of("google_monitoring_notification_channel")) == 1
     ages = {
         rule["condition"][0]["matches_prefix"][0]: rule["condition"][0]["age"]
+        or rule["condition"][0]["days_since_custom_time"]
         for rule in second.of("google_storage_bucket")["runs"]["lifecycle_rule"]
     }
     assert ages == {"data/": 60, "images/": 400, "endings/": 180, "batch/": 180, "dead/": 180}

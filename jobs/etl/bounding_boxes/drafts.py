@@ -12,6 +12,7 @@ from jobkit.export import ExportRow
 from jobkit.image.drafts import Draft, Drafter
 from jobkit.image.merging import MergedImages
 from jobkit.image.store import ImageStore, StoredImage
+from jobkit.renewal import FreshUrls
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,10 @@ class BoxDraft(Draft):
 class BoxDrafter(Drafter):
     """Makes drafts with boxes; everything else is as for classification."""
 
-    def __init__(self, store: ImageStore, reader: BoxReader, split: Callable[[ExportRow], str]) -> None:
-        super().__init__(store, reader.verdict, split)
+    def __init__(
+        self, store: ImageStore, reader: BoxReader, split: Callable[[ExportRow], str], fresh: FreshUrls | None = None
+    ) -> None:
+        super().__init__(store, reader.verdict, split, fresh)
         self._reader = reader
 
     def _draft(self, row: ExportRow, image: StoredImage) -> BoxDraft:

@@ -21,13 +21,13 @@ from jobkit.classification import comma_list
 from jobkit.dataset_report import MAX_IDS, ClassEntry, DatasetReport
 from jobkit.ending import Ending, Result, run_job
 from jobkit.export import ExportRow
+from jobkit.image.drafts import images_of
 from jobkit.image.limits import advice
-from jobkit.image.store import ImageSource, ImageStore
 from jobkit.labelbox import client, export_rows, ontology, require_rows, split_map
 from jobkit.ontology import Tool, choose_tools, display_names
 from jobkit.run_dataset import fill_run_dataset, parse_labels
 from jobkit.splits import SPLITS
-from jobkit.storage import Storage, split_uri
+from jobkit.storage import Storage
 from jobkit.text.etl import SplitFinder
 
 REQUIRED = ("model-run-id", "output-uri")
@@ -92,10 +92,10 @@ def write_dataset(
     chosen = choose(tools, comma_list(arguments.text("tools")))
     reader = BoxReader(tools, chosen, arguments.one_of("several-labels", POLICIES))
     splits = SplitFinder(lambda: split_map(labelbox_client, model_run_id), arguments.flag("make-split"))
-    store = ImageStore(storage, f"gs://{split_uri(folder)[0]}/images", ImageSource.from_environment(storage).read)
     with tempfile.TemporaryDirectory() as work, (Path(work) / "drafts.jsonl").open("w+", encoding="utf-8") as file:
-        drafter = BoxDrafter(store, reader, splits.split)
-        drafter.write(_announced(export_rows(labelbox_client, model_run_id), ending), report, file)
+        with images_of(model_run_id, storage, folder) as (store, fresh):
+            drafter = BoxDrafter(store, reader, splits.split, fresh)
+            drafter.write(_announced(export_rows(labelbox_client, model_run_id), ending), report, file)
         require_rows(report.rows, model_run_id)
         collected = collect(lambda: read_drafts(file), limits)
         names = keep(collected, tools, chosen, limits, arguments, report)

@@ -22,12 +22,11 @@ from jobkit.dataset_report import DatasetReport
 from jobkit.ending import Ending, Result, run_job
 from jobkit.export import ExportRow
 from jobkit.image.dataset import MULTI_LABEL_SCHEMA, SINGLE_LABEL_SCHEMA, Imported
-from jobkit.image.drafts import Drafter
+from jobkit.image.drafts import Drafter, images_of
 from jobkit.image.limits import AUTOML, CONTAINER
-from jobkit.image.store import ImageSource, ImageStore
 from jobkit.labelbox import client, export_rows, ontology, require_rows, split_map
 from jobkit.run_dataset import fill_run_dataset, parse_labels
-from jobkit.storage import Storage, split_uri
+from jobkit.storage import Storage
 from jobkit.text.etl import OPTIONAL as CHOICE_PARAMETERS
 from jobkit.text.etl import SplitFinder
 
@@ -86,10 +85,10 @@ def write_dataset(
     questions = chosen_questions(ontology(labelbox_client, model_run_id), arguments.text("question"), multi_label)
     choices = ImageChoices(questions, arguments, TRAINERS[arguments.text("trainer")], multi_label=multi_label)
     splits = SplitFinder(lambda: split_map(labelbox_client, model_run_id), arguments.flag("make-split"))
-    images = ImageStore(storage, f"gs://{split_uri(folder)[0]}/images", ImageSource.from_environment(storage).read)
-    drafter = Drafter(images, choices.judge, splits.split)
     with tempfile.TemporaryDirectory() as work, (Path(work) / "drafts.jsonl").open("w+", encoding="utf-8") as file:
-        drafter.write(_announced(export_rows(labelbox_client, model_run_id), ending), report, file)
+        with images_of(model_run_id, storage, folder) as (store, fresh):
+            drafter = Drafter(store, choices.judge, splits.split, fresh)
+            drafter.write(_announced(export_rows(labelbox_client, model_run_id), ending), report, file)
         require_rows(report.rows, model_run_id)
         choices.collect(read_drafts(file))
         names = choices.keep(report)

@@ -5,6 +5,7 @@ Which classes stay, and which split an image goes into where several rows have i
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import IO
 
@@ -12,13 +13,17 @@ from jobkit.classification import Verdict
 from jobkit.dataset_report import DatasetReport
 from jobkit.errors import BadData, Transient
 from jobkit.export import ExportRow
-from jobkit.fetch import FetchRefusedError, in_order
+from jobkit.fetch import ACCESS_DENIED, FetchRefusedError, in_order
 from jobkit.image.files import BadImageError
-from jobkit.image.store import ImageStore, StoredImage
+from jobkit.image.store import ImageSource, ImageStore, StoredImage
+from jobkit.labelbox import client as new_client
+from jobkit.labelbox import export_rows
 from jobkit.progress import Progress, say
+from jobkit.renewal import FreshUrls
 from jobkit.splits import SPLITS
+from jobkit.storage import Storage, split_uri
 
-WORKERS = 8  # each holds one picture's bytes and decoded pixels
+WORKERS = 32  # they wait for networks most of the time; each holds one picture's bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,19 @@ class Draft:
         return cls(**{**body, "image": image, "options": tuple(body["options"])})
 
 
+@contextmanager
+def images_of(model_run_id: str, storage: Storage, folder: str) -> Iterator[tuple[ImageStore, FreshUrls]]:
+    """The shared images of the folder's bucket, read by the deployment's rules, and new addresses for the run's rows
+    whose signed URL expires meanwhile: through a client of its own, for the job's is busy with the export."""
+    root = f"gs://{split_uri(folder)[0]}/images"
+    with (
+        ImageSource.from_environment(storage) as source,
+        ImageStore(storage, root, source.read) as store,
+        FreshUrls(lambda: export_rows(new_client(), model_run_id)) as fresh,
+    ):
+        yield store, fresh
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a row has no image: a word for counting and a sentence for the log."""
@@ -55,15 +73,21 @@ class Drafter:
     """Makes drafts of rows: stores images, asks for verdicts and splits."""
 
     def __init__(
-        self, store: ImageStore, judge: Callable[[ExportRow], Verdict], split: Callable[[ExportRow], str]
+        self,
+        store: ImageStore,
+        judge: Callable[[ExportRow], Verdict],
+        split: Callable[[ExportRow], str],
+        fresh: FreshUrls | None = None,
     ) -> None:
+        """`fresh` gives rows whose signed URL is refused another one."""
         self._store = store
         self._judge = judge
         self._split = split
+        self._fresh = fresh
 
     def write(self, rows: Iterable[ExportRow], report: DatasetReport, file: IO[str]) -> int:
         """Writes a line for each usable row and counts the others in the report; returns the number of lines."""
-        progress = Progress("Images stored")
+        progress = Progress("Images stored", more=self._store.traffic)
         drafts, failures = 0, 0
         for row, outcome in in_order(self._image, self._usable(rows, report), workers=WORKERS):
             if isinstance(outcome, Failure):
@@ -95,11 +119,23 @@ class Drafter:
 
     def _image(self, row: ExportRow) -> StoredImage | Failure:
         try:
-            return self._store.keep(row.data_row_id, row.row_data)
+            return self._kept(row)
         except FetchRefusedError as error:
             return Failure(error.reason, str(error))
         except BadImageError as error:
             return Failure("unreadable_image", str(error))
+
+    def _kept(self, row: ExportRow) -> StoredImage:
+        """The stored picture; a refused address is renewed once."""
+        try:
+            return self._store.keep(row.data_row_id, row.row_data)
+        except FetchRefusedError as error:
+            address = self._fresh.of(row) if self._fresh is not None and error.reason == ACCESS_DENIED else None
+            if self._fresh is None or address is None:
+                raise
+        stored = self._store.keep(row.data_row_id, address)
+        self._fresh.opened()
+        return stored
 
     def _draft(self, row: ExportRow, image: StoredImage) -> Draft:
         verdict = self._judge(row)

@@ -7,6 +7,7 @@ https://cloud.google.com/vertex-ai/docs/image-data/classification/get-prediction
 
 import io
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ MAX_TRAINING_BYTES = 30_000_000
 MAX_PREDICTION_BYTES = 1_500_000
 JPEG_QUALITY = 95
 EXIF_ORIENTATION = 0x0112
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+# Pictures that are decoded whole at the same time: one of 64 million pixels takes 200 MB and more.
+_DECODING = threading.BoundedSemaphore(4)
 WHITE = (255, 255, 255)
 
 # Pillow's format names -> media type. MPO is the JPEG with a second picture that phones write.
@@ -102,10 +106,12 @@ def prepared(data: bytes) -> Picture:
         width, height = image.size
         keep = form in KEPT_FORMATS and mode in KEPT_MODES and not turned and not animated
         if keep and len(data) <= MAX_TRAINING_BYTES:
-            _decode_all(image)
+            if not is_whole(data, form):
+                _decode_all(image)
             return Picture(data, MEDIA_TYPES[form], width, height, re_encoded=False)
-        upright = as_rgb(image)
-    encoded = _within(upright, MAX_TRAINING_BYTES)
+        with _DECODING:
+            upright = as_rgb(image)
+            encoded = _within(upright, MAX_TRAINING_BYTES)
     return Picture(encoded, "image/jpeg", upright.width, upright.height, re_encoded=True)
 
 
@@ -113,9 +119,8 @@ def prediction_copy(picture: Picture) -> Picture | None:
     """A smaller JPEG for prediction, or None where the picture itself is small enough. Raises BadImageError."""
     if len(picture.data) <= MAX_PREDICTION_BYTES:
         return None
-    with opened(picture.data) as image:
-        upright = as_rgb(image)
-    data = _within(upright, MAX_PREDICTION_BYTES)
+    with opened(picture.data) as image, _DECODING:
+        data = _within(as_rgb(image), MAX_PREDICTION_BYTES)
     return Picture(data, "image/jpeg", picture.width, picture.height, re_encoded=True)
 
 
@@ -132,8 +137,23 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return upright.convert("RGB")
 
 
+def is_whole(data: bytes, form: str) -> bool:
+    """Whether the file ends as its kind ends, so that nothing was cut off; without reading a pixel.
+
+    Damage in its middle is left to whoever decodes it: Vertex tells it among the import's failures, our trainers among
+    the pictures that they could not read.
+    """
+    if form in ("JPEG", "MPO"):
+        return data.endswith(b"\xff\xd9")
+    if form == "PNG":
+        return data.endswith(_PNG_END)
+    if form == "GIF":
+        return data.endswith(b"\0;")
+    return False
+
+
 def _decode_all(image: Image.Image) -> None:
-    """Reads every pixel once, so that a truncated file is told here and not by Vertex an hour later.
+    """Reads every pixel once of a file that ends oddly, so that a truncated one is told here and not by Vertex later.
 
     A JPEG is decoded at an eighth of its size: the whole stream is still read, at a third of the cost.
     """

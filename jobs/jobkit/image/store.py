@@ -3,23 +3,29 @@
     images/<sha256>.<jpg|png|gif|bmp>   the bytes as training sees them, or a smaller copy for prediction
     images/index/<hash>.json            which of them a data row with this URL has
 
-A run that meets a row again reads the index entry and fetches nothing. All writes are safe to repeat: an object's name
-is the hash of its bytes, and an index entry is written only after the objects that it names.
+A run that meets a row again reads the index entry and fetches nothing; it marks the objects as used (their customTime),
+from which the bucket's lifecycle counts. All writes are safe to repeat: an object's name is the hash of its bytes, and
+an index entry is written only after the objects that it names.
 """
 
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from jobkit.errors import BadConfiguration
-from jobkit.fetch import FetchRefusedError, FetchRules, fetch
+from jobkit.fetch import FetchRefusedError, FetchRules, connections, fetch
 from jobkit.image.files import SUFFIXES, Picture, prediction_copy, prepared
+from jobkit.objects import Objects
 from jobkit.storage import Storage, split_uri
 from jobkit.text.contents import buckets_from_environment
 
 INDEX_VERSION = 1
+MARK_EVERY = timedelta(days=7)
+_NEVER = "1970-01-01T00:00:00+00:00"  # of entries that do not say when they were used
 # Parameters that only say who may read and until when; all others can choose the picture and stay in the key.
 _SIGNATURE_PARAMETERS = frozenset(
     {"signature", "expires", "googleaccessid", "awsaccesskeyid", "key-pair-id", "policy", "hmac", "token"}
@@ -56,12 +62,22 @@ def unsigned(url: str) -> str:
 
 
 class ImageSource:
-    """Reads what a row's URL names: http and https through the fetch room, gs:// of the deployment's own buckets."""
+    """Reads what a row's URL names: http and https through the fetch room, gs:// of the deployment's own buckets.
+
+    Connections are used again; as a context manager it closes them at its end.
+    """
 
     def __init__(self, storage: Storage, rules: FetchRules, data_buckets: frozenset[str] = frozenset()) -> None:
         self._storage = storage
         self._rules = rules
         self._data_buckets = data_buckets
+        self._connections = connections(rules)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connections.close()
 
     @classmethod
     def from_environment(cls, storage: Storage) -> "ImageSource":
@@ -71,7 +87,7 @@ class ImageSource:
     def read(self, url: str) -> bytes:
         """The bytes behind the URL; FetchRefusedError says why there are none."""
         if not url.startswith("gs://"):
-            return fetch(url, self._rules)
+            return fetch(url, self._rules, self._connections)
         try:
             if split_uri(url)[0] not in self._data_buckets:
                 raise FetchRefusedError("bucket_refused", "the bucket is none of the deployment's data buckets")
@@ -83,12 +99,35 @@ class ImageSource:
 
 
 class ImageStore:
-    """The shared folder of images of one bucket; safe to use from several threads."""
+    """The shared folder of images of one bucket; safe to use from several threads. Use as a context manager.
 
-    def __init__(self, storage: Storage, root_uri: str, read: Callable[[str], bytes]) -> None:
-        self._storage = storage
+    What a run uses is marked with the time of its use, at most once in MARK_EVERY: a lifecycle rule of 30 days or more
+    that counts from there deletes nothing that a run still needs.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        root_uri: str,
+        read: Callable[[str], bytes],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._objects = Objects(storage.client)
         self._root = root_uri.rstrip("/")
         self._read = read
+        self._now = now
+        self.fetched = 0
+        self.fetched_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._objects.close()
+
+    def traffic(self, elapsed_s: float) -> dict[str, float]:
+        """For the log: images fetched so far, and how fast they came."""
+        return {"fetched": self.fetched, "mb_per_s": round(self.fetched_bytes / 1e6 / elapsed_s, 1)}
 
     def keep(self, data_row_id: str, url: str) -> StoredImage:
         """The row's picture, fetched only if no run has met this row with this URL before.
@@ -103,33 +142,51 @@ class ImageStore:
         known = self._indexed(index_uri)
         if known is not None:
             return known
-        picture = prepared(self._read(url))
+        data = self._read(url)
+        self.fetched += 1  # for the log: threads may lose one
+        self.fetched_bytes += len(data)
+        stored = self._stored(prepared(data))
+        self._note(index_uri, stored, self._now())
+        return stored
+
+    def _stored(self, picture: Picture) -> StoredImage:
         smaller = prediction_copy(picture)
-        uri = self._put(picture)
-        stored = StoredImage(
-            sha256=hashlib.sha256(picture.data).hexdigest(),
+        digest, uri = self._put(picture)
+        return StoredImage(
+            sha256=digest,
             uri=uri,
             media_type=picture.media_type,
             width=picture.width,
             height=picture.height,
-            predict_uri=self._put(smaller) if smaller else uri,
+            predict_uri=self._put(smaller)[1] if smaller else uri,
             predict_media_type=(smaller or picture).media_type,
         )
-        self._storage.write_text(index_uri, json.dumps({"version": INDEX_VERSION, **asdict(stored)}))
-        return stored
 
     def _indexed(self, index_uri: str) -> StoredImage | None:
-        """The entry of an earlier run; None where there is none, or one that another version wrote."""
-        if not self._storage.exists(index_uri):
-            return None
-        entry = json.loads(self._storage.read_text(index_uri))
+        """The entry of an earlier run; None where there is none, one of another version, or one of deleted images."""
+        content = self._objects.read(index_uri)
+        entry = json.loads(content) if content is not None else {}
         if entry.pop("version", None) != INDEX_VERSION:
             return None
-        return StoredImage(**entry)
+        used = datetime.fromisoformat(entry.pop("used", _NEVER))
+        stored, now = StoredImage(**entry), self._now()
+        if now - used < MARK_EVERY:
+            return stored
+        if not all(self._objects.mark(uri, now) for uri in {stored.uri, stored.predict_uri}):
+            return None
+        self._note(index_uri, stored, now)
+        return stored
 
-    def _put(self, picture: Picture) -> str:
+    def _note(self, index_uri: str, stored: StoredImage, used: datetime) -> None:
+        """Writes the index entry, after the objects that it names were made or marked."""
+        body = json.dumps({"version": INDEX_VERSION, "used": used.isoformat(), **asdict(stored)})
+        self._objects.write(index_uri, body.encode(), "application/json", used, replace=True)
+
+    def _put(self, picture: Picture) -> tuple[str, str]:
+        """(hash, uri) of the picture's object, which is made, or marked where another row has the same bytes."""
         digest = hashlib.sha256(picture.data).hexdigest()
         uri = f"{self._root}/{digest}{SUFFIXES[picture.media_type]}"
-        if not self._storage.exists(uri):
-            self._storage.write_bytes(uri, picture.data, picture.media_type)
-        return uri
+        now = self._now()
+        if not self._objects.write(uri, picture.data, picture.media_type, now):
+            self._objects.mark(uri, now)
+        return digest, uri

@@ -14,6 +14,7 @@ from jobkit.image.files import (
     BadImageError,
     Picture,
     as_rgb,
+    is_whole,
     opened,
     prediction_copy,
     prepared,
@@ -138,6 +139,16 @@ def bomb() -> bytes:
 def test_what_is_no_usable_picture_ends_in_a_sentence(data: bytes, says: str) -> None:
     with pytest.raises(BadImageError, match=says):
         prepared(data)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF"])
+def test_no_pixel_of_a_whole_picture_is_decoded_and_an_odd_end_is_looked_into(form: str) -> None:
+    data = encoded(WIDE, form)
+    assert is_whole(data, form)
+    assert not is_whole(data[:-1], form)
+    padded = data + b"\0\0"  # what some cameras and servers append does no harm
+    assert not is_whole(padded, form)
+    assert prepared(padded).data == padded
 
 
 def test_only_a_large_picture_gets_a_smaller_copy_for_prediction() -> None:
