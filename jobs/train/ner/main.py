@@ -16,11 +16,13 @@ from pathlib import Path
 
 from jobkit.arguments import Arguments, parse
 from jobkit.checkpoints import Checkpoints
-from jobkit.ending import Result, run_job
+from jobkit.ending import Ending, Result, run_job
 from jobkit.errors import BadConfiguration
 from jobkit.model_files import upload_model
 from jobkit.ner.corpus import read_corpus
 from jobkit.ner.training import BACKBONES, FEATURES, ITERATIONS, train
+from jobkit.registry import OPTIONS as REGISTRATION
+from jobkit.registry import with_registration
 from jobkit.splits import TRAINING, VALIDATION
 from jobkit.storage import Storage
 from jobkit.thresholds import AUTO, threshold_of
@@ -36,6 +38,7 @@ OPTIONAL = {
     "seed": "0",
     "threshold": AUTO,
     **TUNING,
+    **REGISTRATION,
 }
 
 
@@ -84,7 +87,11 @@ def run(arguments: Arguments, storage: Storage) -> Result:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the job; the exit code is 0 only when its result is written."""
     arguments = parse(__doc__ or "", REQUIRED, OPTIONAL, argv)
-    return run_job(arguments.text("ending-uri"), lambda ending: run(arguments, ending.storage))
+
+    def body(ending: Ending) -> Result:
+        return with_registration(arguments.values, lambda: run(arguments, ending.storage))
+
+    return run_job(arguments.text("ending-uri"), body)
 
 
 if __name__ == "__main__":
