@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator import run_description
 from orchestrator.identities import TIME_LIMIT_LABEL, AttemptIdentity, AttemptRef
 from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob, JobSpec
 from orchestrator.run import Run
@@ -51,6 +50,7 @@ def values_for(run: Run, ref: AttemptRef, settings: Settings) -> dict[str, Scala
     return {
         "run.model_run_id": run.accepted.model_run_id,
         "run.model_id": run.accepted.model_id,
+        "run.model_type": run.accepted.model_type,
         "run.id": str(run.id),
         "run.number": run.id.number,
         "run.labels": ",".join(f"{key}={value}" for key, value in labels.items()),
@@ -58,6 +58,7 @@ def values_for(run: Run, ref: AttemptRef, settings: Settings) -> dict[str, Scala
         "job.batch_uri": f"gs://{settings.bucket}/{identity.folder('batch')}",
         "job.attempt_id": identity.id,
         **{f"parameters.{name}": value for name, value in parameters.items()},
+        **{name: image_uri(run, job) for name, job in run.pipeline.images()},
         **output_values(run),
     }
 
@@ -112,7 +113,6 @@ def _custom_job(
     scheduling: dict[str, Any] = {"timeout": {"seconds": job.timeout_s}, "disable_retries": True}
     if render(job.spot, values) in (True, "true"):
         scheduling["strategy"] = "SPOT"
-    environment = {**job_environment(settings), run_description.VARIABLE: run_description.describe(run)}
     return {
         **_frame(run, ref, job, settings),
         "job_spec": {
@@ -127,7 +127,7 @@ def _custom_job(
                     "container_spec": {
                         "image_uri": image_uri(run, job),
                         "args": [*args, f"--ending-uri={ending}"],
-                        "env": [{"name": key, "value": value} for key, value in environment.items()],
+                        "env": [{"name": key, "value": value} for key, value in job_environment(settings).items()],
                     },
                 }
             ],
@@ -162,6 +162,7 @@ def job_environment(settings: Settings) -> dict[str, str]:
         "VERTEX_ENDPOINT": settings.vertex_endpoint,
         "SECRET_MANAGER_ENDPOINT": settings.secret_manager_endpoint,
         "DATA_BUCKETS": settings.data_buckets,
+        "KMS_KEY_NAME": settings.kms_key_name,
         "ALLOW_PRIVATE_ADDRESSES": "true" if settings.allow_private_addresses else "",
     }
     return {key: value for key, value in environment.items() if value}

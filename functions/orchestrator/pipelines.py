@@ -28,7 +28,7 @@ ImageName = Annotated[
     Field(pattern=r"^[a-z0-9_]+(/[a-z0-9_]+)*$|^\S+/\S+:\S+$", description="Folder below jobs/, or a full image URI."),
 ]
 Template = Scalar
-RUN_VALUES = ("run.model_run_id", "run.model_id", "run.id", "run.number", "run.labels")
+RUN_VALUES = tuple(f"run.{name}" for name in ("model_run_id", "model_id", "model_type", "id", "number", "labels"))
 JOB_VALUES = ("job.data_uri", "job.batch_uri", "job.attempt_id")
 _OUTPUT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -207,6 +207,10 @@ class Pipeline(Strict):
             for job in stage.jobs:
                 yield stage, job
 
+    def images(self) -> Iterator[tuple[str, CustomJob]]:
+        """Every job of a container with the placeholder of the image that it runs, `image.STAGE.JOB`."""
+        yield from ((f"image.{stage.name}.{job.name}", job) for stage, job in self.jobs() if isinstance(job, CustomJob))
+
     def find(self, stage: str, job: str) -> tuple[Stage, CustomJob | AutoMLImageTraining | BatchPrediction]:
         """One job by name; raises KeyError."""
         for found_stage, found in self.jobs():
@@ -229,12 +233,13 @@ def _repeated_names(pipeline: Pipeline) -> Iterator[str]:
 
 def _unknown_references(pipeline: Pipeline) -> Iterator[str]:
     known = {*RUN_VALUES, *JOB_VALUES, *(f"parameters.{name}" for name in pipeline.parameters)}
+    images = {name for name, _ in pipeline.images()}
     for stage, job in pipeline.jobs():
         where = f"job {stage.name}/{job.name}"
         for value in job.templates():
             for name in references(value):
-                if name not in known:
-                    yield f"{where}: ${{{name}}} is no parameter, run value or output of an earlier job"
+                if name not in known | images:
+                    yield f"{where}: ${{{name}}} is no parameter, run value, output of an earlier job or job's image"
         for name in references(list(job.spending())):
             if name not in known or not name.startswith("parameters."):
                 yield f"{where}: ${{{name}}} decides what the job costs, so it must be a declared parameter"

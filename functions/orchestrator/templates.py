@@ -1,4 +1,5 @@
-"""Placeholders in pipeline files: `${parameters.seed}`, `${etl.export.training_file}`, `${job.data_uri}`."""
+"""Placeholders in pipeline files: `${parameters.seed}`, `${etl.export.training_file}`, `${job.data_uri}`,
+`${image.inference.predict}` (the image that a job of this pipeline runs, by digest)."""
 
 from __future__ import annotations
 

@@ -85,6 +85,10 @@ def test_own_pipelines_live_in_a_folder_of_their_own(tmp_path: Path) -> None:
             "${parameters.none} is no parameter",
         ),
         (lambda p: p["stages"][0]["jobs"][0]["args"].update(x="${deploy.endpoint.x}"), "output of an earlier job"),
+        (lambda p: p["stages"][0]["jobs"][0]["args"].update(x="${image.deploy.none}"), "${image.deploy.none} is no"),
+        (lambda p: p["stages"][0]["jobs"][0]["args"].update(x="${image.deploy}"), "${image.deploy} is no"),
+        (lambda p: p["stages"][0]["jobs"][0].update(machine="${image.deploy.endpoint}"), "a declared parameter"),
+        (lambda p: p["stages"][0]["jobs"][0].update(metadata={"a": "${image.deploy.endpoint}"}), "none of its outputs"),
         (lambda p: p["stages"][1]["jobs"][0]["args"].update(x="${etl.export.nothing}"), "${etl.export.nothing}"),
         (lambda p: p["stages"][1]["jobs"][0].update(machine="${etl.export.table}"), "must be a declared parameter"),
         (lambda p: p["stages"][0]["jobs"][0].update(metadata={"a": "${output.b}"}), "none of its outputs"),
@@ -176,7 +180,7 @@ stages:
       - {name: fit, kind: CustomJob, image: train/mine, status: TRAINING_MODEL, machine: "${parameters.machine}",
          accelerator: {type: "${parameters.accelerator}"},
          other_images: [{parameter: trainer, value: gpu, image: train/mine_gpu}],
-         args: {backbone: "${parameters.backbone}"}}
+         args: {backbone: "${parameters.backbone}", own-image: "${image.train.fit}"}}
 """
 
 
@@ -192,6 +196,7 @@ def test_a_parameter_chooses_among_the_images_that_the_file_names_and_only_that_
     configured = world.run(run_id).configured
     assert configured and len(configured.images) == 1 and f"/{image}:" in next(iter(configured.images))
     assert "accelerator_type" not in pool["machine_spec"]
+    assert f"--own-image={pool['container_spec']['image_uri']}" in pool["container_spec"]["args"]
 
 
 WRONG_CHOICES = {

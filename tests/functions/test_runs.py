@@ -467,6 +467,11 @@ def test_a_push_never_changes_the_images_of_a_run_under_way() -> None:
     world.log_hint(world.end_job(result={"version": 1, "outputs": outputs}))
     world.pump()
     assert [image_of(world, number).rsplit(":", 1)[1] for number in (0, 1)] == ["1" * 64, "1" * 64]
+    # What will serve the model is the image that will predict with it, although that job comes later.
+    args = world.jobs.requests[1].body["job_spec"]["worker_pool_specs"][0]["container_spec"]["args"]
+    (serving,) = [arg for arg in args if arg.startswith("--serving-image=")]
+    assert serving.endswith(f"/inference-text-classification@sha256:{'1' * 64}")
+    assert {"--register-model=true", "--model-type=text_single_classification"} <= set(args)
 
 
 def test_an_image_that_is_not_built_fails_the_run_with_the_command_that_builds_it() -> None:
