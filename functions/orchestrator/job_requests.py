@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator import run_description
 from orchestrator.identities import TIME_LIMIT_LABEL, AttemptIdentity, AttemptRef
 from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob, JobSpec
 from orchestrator.run import Run
@@ -113,6 +114,7 @@ def _custom_job(
     scheduling: dict[str, Any] = {"timeout": {"seconds": job.timeout_s}, "disable_retries": True}
     if render(job.spot, values) in (True, "true"):
         scheduling["strategy"] = "SPOT"
+    environment = {**job_environment(settings), run_description.VARIABLE: run_description.describe(run)}
     return {
         **_frame(run, ref, job, settings),
         "job_spec": {
@@ -127,7 +129,7 @@ def _custom_job(
                     "container_spec": {
                         "image_uri": image_uri(run, job),
                         "args": [*args, f"--ending-uri={ending}"],
-                        "env": [{"name": key, "value": value} for key, value in job_environment(settings).items()],
+                        "env": [{"name": key, "value": value} for key, value in environment.items()],
                     },
                 }
             ],
