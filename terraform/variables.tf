@@ -15,6 +15,11 @@ variable "automl_regions" {
   description = "Regions in which AutoML image training is offered. Extend it when Google's page of locations names yours: https://cloud.google.com/vertex-ai/docs/general/locations"
   type        = set(string)
   default     = ["us-central1", "europe-west4"]
+
+  validation {
+    condition     = alltrue([for region in var.automl_regions : can(regex("^[a-z]+-[a-z]+[0-9]+$", region))])
+    error_message = "Each of automl_regions must be a single region such as us-central1."
+  }
 }
 
 variable "data_buckets" {
@@ -79,9 +84,19 @@ variable "image_tag" {
 }
 
 variable "job_secrets" {
-  description = "Ids of further secrets of this project that jobs of your own may read."
+  description = "Ids of further secrets of this project that jobs of your own may read. Never the signing secret: a job runs on other people's data."
   type        = set(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for secret in var.job_secrets : can(regex("^[A-Za-z0-9_-]{1,255}$", secret))])
+    error_message = "Each of job_secrets must be a secret's bare id, without projects/ and versions/."
+  }
+
+  validation {
+    condition     = !contains(var.job_secrets, "${var.deployment_name}-signing-secret")
+    error_message = "job_secrets must not name the signing secret: whoever has it can start trainings."
+  }
 }
 
 variable "kms_key_name" {
@@ -270,10 +285,21 @@ variable "retention_days" {
 }
 
 variable "vertex_roles" {
-  description = "Roles on the project for launching jobs (stages) and for filling AutoML data sets (jobs; an empty text if no pipeline of yours uses AutoML). Vertex jobs have no grants on the resource; a custom role of yours can be tighter (docs/security.md)."
+  description = "Roles on the project for launching jobs (stages), and for filling AutoML data sets and registering models (jobs; an empty text if no pipeline of yours does either). Vertex jobs have no grants on the resource; a custom role of yours can be tighter (docs/security.md)."
   type = object({
     stages = optional(string, "roles/aiplatform.user")
     jobs   = optional(string, "roles/aiplatform.user")
   })
   default = {}
+
+  validation {
+    # Basic roles such as roles/editor would undo every grant that is not given.
+    condition     = alltrue([for role in compact(values(var.vertex_roles)) : can(regex("^(roles/aiplatform[.][A-Za-z]+|(projects|organizations)/[^/]+/roles/[A-Za-z0-9_.]+)$", role))])
+    error_message = "vertex_roles must be roles/aiplatform.* or custom roles: projects/P/roles/R or organizations/O/roles/R."
+  }
+
+  validation {
+    condition     = var.vertex_roles.stages != ""
+    error_message = "vertex_roles.stages must be a role: nothing is launched without one."
+  }
 }

@@ -115,9 +115,33 @@ run "bad_values" {
     report_readers    = ["allUsers"]
     retention_days    = { data = 3 }
     labels            = { lb_attempt = "x" }
+    vertex_roles      = { stages = "roles/editor" }
+    alert_emails      = ["nobody"]
+    image_tag         = "a:b"
+    network           = { network = "default", subnetwork = "s" }
+    limits            = { max_active_runs = -1 }
   }
   expect_failures = [
     var.deployment_name, var.data_buckets, var.labelbox_endpoint, var.reconcile_minutes, var.kms_key_name,
-    var.report_readers, var.retention_days, var.labels,
+    var.report_readers, var.retention_days, var.labels, var.vertex_roles,
+    var.alert_emails, var.image_tag, var.network, var.limits,
   ]
+}
+
+# Apart from the values above, because these are only looked at where the region and the name are good.
+run "more_bad_values" {
+  command = plan
+  variables {
+    job_secrets    = ["projects/p/secrets/s"]
+    automl_regions = ["us-central1", "us"]
+  }
+  expect_failures = [var.job_secrets, var.automl_regions]
+}
+
+run "a_job_never_reads_the_signing_secret" {
+  command = plan
+  variables {
+    job_secrets = ["model-training-signing-secret"]
+  }
+  expect_failures = [var.job_secrets]
 }

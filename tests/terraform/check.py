@@ -1,6 +1,6 @@
 """terraform fmt and validate, as `make check` runs them: on a copy, so that no lock or plugin is left in the checkout.
 
-    python -m tests.terraform.check
+python -m tests.terraform.check
 """
 
 from __future__ import annotations

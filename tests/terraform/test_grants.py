@@ -83,7 +83,7 @@ def test_options_grant_what_their_table_says_and_no_more(second: State) -> None:
     named = {
         ("group:ml-team@example.com", "named in report_readers"),
         ("bucket model-training-sources", "bucket named in data_buckets"),
-        ("secret model-training-signing-secret", "secret named in job_secrets"),
+        ("secret model-training-labelbox-api-key", "secret named in job_secrets"),
         ("key k", "key kms_key_name"),
     }
     words = dict(named)

@@ -23,7 +23,7 @@ SECOND: dict[str, Any] = {
     "data_buckets": [f"{PROJECT}-model-training-sources"],
     "enabled_pipelines": ["text_single_classification"],
     "image_tag": "v2",
-    "job_secrets": ["model-training-signing-secret"],
+    "job_secrets": ["model-training-labelbox-api-key"],
     "kms_key_name": f"projects/{PROJECT}/locations/europe-west4/keyRings/r/cryptoKeys/k",
     "labelbox_endpoint": "https://labelbox.example.com/graphql",
     "labels": {"team": "vision", "cost_center": "1234"},
