@@ -156,7 +156,15 @@ class ChoiceDataset:
     def _note(self, kept: frozenset[str]) -> None:
         question = self._question
         self.report.classes = tuple(
-            ClassEntry(self._names[key], key, option.name, question.feature_schema_id, question.kind)
+            ClassEntry(
+                self._names[key],
+                key,
+                option.name,
+                question.feature_schema_id,
+                question.kind,
+                question.name,
+                option.value,
+            )
             for key, option in self._chosen.items()
             if key in kept
         )

@@ -40,13 +40,15 @@ class Tally:
 @dataclass(frozen=True)
 class ClassEntry:
     """One class. `display_name` is its name in the training file and in predictions, `name` the ontology's, `question`
-    the feature schema id of its question (or "")."""
+    the feature schema id of its question (or "") and `question_name` its name, `value` Labelbox's slug of an answer."""
 
     display_name: str
     feature_schema_id: str
     name: str
     question: str = ""
     kind: str = ""
+    question_name: str = ""
+    value: str = ""
 
 
 @dataclass
@@ -116,6 +118,8 @@ def class_entries(report: Mapping[str, Any]) -> tuple[ClassEntry, ...]:
             name=item["name"],
             question=item.get("question", ""),
             kind=item.get("kind", ""),
+            question_name=item.get("question_name", ""),
+            value=item.get("value", ""),
         )
         for item in report["classes"]
     )

@@ -96,8 +96,10 @@ class ImageChoices:
         return names
 
     def _entry(self, option: str, name: str) -> ClassEntry:
-        question = self._question_of[option]
-        return ClassEntry(name, option, self._options[option].name, question.feature_schema_id, question.kind)
+        question, named = self._question_of[option], self._options[option]
+        return ClassEntry(
+            name, option, named.name, question.feature_schema_id, question.kind, question.name, named.value
+        )
 
     def _note(self, report: DatasetReport, counts: Counts, kept: tuple[str, ...]) -> None:
         report.notes += advice(counts, kept)

@@ -15,6 +15,7 @@ import labelbox
 from jobkit.arguments import Arguments, parse
 from jobkit.boxes.output import BoxOutput, finish
 from jobkit.boxes.predictions import BoxPredictions
+from jobkit.class_names import ClassNames
 from jobkit.dataset_report import class_entries
 from jobkit.ending import Result, run_job
 from jobkit.labelbox import client
@@ -32,13 +33,14 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
     sink = arguments.one_of("sink", SINKS)
     minimum = arguments.share("upload-min-confidence")
     report: dict[str, Any] = json.loads(storage.read_text(arguments.text("dataset-report")))
-    output = BoxOutput(class_entries(report), arguments.text("model-run-id"), minimum)
+    classes = class_entries(report)
+    names, output = ClassNames.of_entries(classes), BoxOutput(classes, arguments.text("model-run-id"), minimum)
     folder = arguments.folder("output-uri")
-    with BoxPredictions() as predictions:
+    with BoxPredictions(names) as predictions:
         predictions.read(storage, arguments.text("predictions"))
         write_rows(storage, arguments.text("manifest"), f"{folder}/predictions.ndjson", predictions, output)
         figures, malformed = predictions.figures, predictions.malformed
-        notes = told(predictions, output.counts["rows_without_prediction"])
+        notes = {**told(predictions, output.counts["rows_without_prediction"]), **names.note()}
     say("All rows are matched", rows=output.counts["rows"], errors=figures.errors)
     result = finish(output, report, notes, storage, folder, sink, make_client)
     counts = {

@@ -15,6 +15,7 @@ import labelbox
 
 from inference.image_classification.decisions import Decision, ThresholdRule, chosen_thresholds, surest
 from jobkit.arguments import Arguments, parse
+from jobkit.class_names import ClassNames
 from jobkit.classification_output import ClassificationOutput, finish
 from jobkit.dataset_report import class_entries
 from jobkit.ending import Result, run_job
@@ -38,8 +39,8 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
     classes, single, manifest = class_entries(report), report["task"] == "single", arguments.text("manifest")
     output = ClassificationOutput(classes, arguments.text("model-run-id"), single=single, upload_min_confidence=minimum)
     folder = arguments.folder("output-uri")
-    told_in_report = {}
-    with ImagePredictions() as predictions:
+    told_in_report, names = dict[str, str](), ClassNames.of_entries(classes)
+    with ImagePredictions(names) as predictions:
         predictions.read(storage, arguments.text("predictions"))
         decide: Decision = surest
         if not single:
@@ -48,7 +49,7 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
         missing = write_rows(storage, manifest, f"{folder}/predictions.ndjson", predictions, output, decide)
         figures = predictions.figures
     say("All rows are matched", rows=output.counts["rows"], without_prediction=missing, errors=figures.errors)
-    said = {**notes(figures, missing), **told_in_report}
+    said = {**notes(figures, missing), **told_in_report, **names.note()}
     result = finish(
         output,
         report,

@@ -9,14 +9,15 @@ import math
 from collections.abc import Sequence
 
 from jobkit.boxes.geometry import Boxes
+from jobkit.class_names import ClassNames
 from jobkit.image.predictions import ImagePredictions
 
 
 class BoxPredictions(ImagePredictions):
     """Boxes by image uri; shards, errors and rows that come twice are handled as for classification."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, names: ClassNames | None = None) -> None:
+        super().__init__(names)
         self.malformed = 0  # boxes that are none, in predictions that were asked for
 
     def boxes(self, uri: str, width: float, height: float) -> Boxes | None:
@@ -32,7 +33,7 @@ class BoxPredictions(ImagePredictions):
             if edges is None or not _is_number(confidence):
                 self.malformed += 1
                 continue
-            names.append(str(name))
+            names.append(self._find(str(name)))
             corners.append(edges)
             scores.append(min(max(float(confidence), 0.0), 1.0))
         return Boxes.of(corners, names, scores)

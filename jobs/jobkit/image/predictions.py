@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from jobkit.class_names import ClassNames
 from jobkit.errors import shorten
 from jobkit.progress import Progress
 from jobkit.storage import Storage
@@ -39,7 +40,9 @@ class ReadFigures:
 class ImagePredictions:
     """Answers by image uri. Use as a context manager: the file on disk goes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: ClassNames | None = None) -> None:
+        """`names` finds the data set's classes in what the model calls them; without it names stay as they came."""
+        self._find = names.find if names is not None else str
         self._folder = tempfile.TemporaryDirectory()
         self._table = sqlite3.connect(Path(self._folder.name) / "predictions.sqlite", isolation_level=None)
         self._table.executescript(
@@ -112,13 +115,25 @@ class ImagePredictions:
         pairs = zip(prediction.get("displayNames") or (), prediction.get("confidences") or (), strict=False)
         answers: dict[str, float] = {}
         for name, confidence in pairs:
-            answers[str(name)] = max(float(confidence), answers.get(str(name), 0.0))
+            sure = _confidence(confidence)
+            if sure is not None:
+                known = self._find(str(name))
+                answers[known] = max(sure, answers.get(known, 0.0))
         return answers
 
     def error(self, uri: str) -> str | None:
         """Why Vertex did not predict the image, in its words."""
         found = self._table.execute("SELECT message FROM errors WHERE uri = ?", (uri,)).fetchone()
         return str(found[0]) if found else None
+
+
+def _confidence(value: object) -> float | None:
+    """A confidence, also one written in digits; None for what is none."""
+    try:
+        sure = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return sure if 0.0 <= sure <= 1.0 else None
 
 
 def _object(line: str) -> dict[str, object]:

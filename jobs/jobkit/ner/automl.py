@@ -57,4 +57,4 @@ class AutomlEntities:
         """What was read, for the report."""
         counts = {**self._predictions.counts, "unusable entities": self.unusable}
         read = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
-        return {"model": "AutoML text entity extraction", "predictions read": read}
+        return {"model": "AutoML text entity extraction", "predictions read": read, **self._names.note()}

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from jobkit.class_names import ClassNames
+from jobkit.dataset_report import class_entries
 from jobkit.manifest import ManifestRow
 from jobkit.text.predictions import TextPredictions
 
@@ -38,7 +39,7 @@ class AutomlClasses:
     def __init__(self, predictions: TextPredictions, report: Mapping[str, Any]) -> None:
         """`report` is dataset_report.json: the task and its classes."""
         self._predictions = predictions
-        self._names = ClassNames(entry["display_name"] for entry in report["classes"])
+        self._names = ClassNames.of_entries(class_entries(report))
         self.single = report["task"] == "single"
         self.unusable = 0
 
@@ -62,4 +63,4 @@ class AutomlClasses:
         """What was read, for the report."""
         counts = {**self._predictions.counts, "unusable answers": self.unusable}
         read = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in counts.items())
-        return {"model": "AutoML text classification", "predictions read": read}
+        return {"model": "AutoML text classification", "predictions read": read, **self._names.note()}

@@ -187,3 +187,17 @@ def test_fifty_shards_with_errors_among_them_are_read_whole(storage: Storage, fo
         assert (figures.prediction_files, figures.error_files) == (50, 5)
         assert (figures.predictions, figures.errors) == (1000, 5)
         assert predictions.error("gs://b/bad-40") == "the image is too large"
+
+
+def test_baseline_b17_names_of_question_and_answer_are_those_of_the_2022_service(
+    storage: Storage, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [{**entry, "question_name": "Fruit", "value": f"slug_{entry['name']}"} for entry in REPORT["classes"]]
+    monkeypatch.setitem(REPORT, "classes", entries)
+    name = entries[0]["name"]
+    line = prediction("gs://b/images/1.jpg", apple=0.1)
+    line["prediction"]["displayNames"] = [f"Fruit_{name}", "no_label", "Fruit_?"]
+    line["prediction"]["confidences"] = [0.9, 0.1, None]
+    ended, written = conclude(storage, folder, {"predictions_00001.jsonl": [line]})
+    assert said(written)["row_1_640_480"] == (entries[0]["feature_schema_id"], 0.9)
+    assert ended["counts"]["unknown_class"] == 0
