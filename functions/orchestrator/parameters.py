@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from orchestrator.templates import Scalar
+from orchestrator.templates import Scalar, in_words
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _TEXT_LIMIT = 2000
+
+
+class Need(BaseModel):
+    """What else must be set where a parameter has a value that fits `when`, a pattern of it as a whole."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    when: str
+    parameter: str
+    value: bool | int | float | str
 
 
 class Parameter(BaseModel):
@@ -27,6 +37,7 @@ class Parameter(BaseModel):
     choices: tuple[bool | int | float | str, ...] | None = None
     pattern: str | None = None  # of a string as a whole, in place of choices where they cannot be listed
     form: str = ""  # the pattern in words that complete "NAME must be ..."
+    needs: tuple[Need, ...] = ()  # refused before launch, so that no job finds out what it lacks after an hour
 
     @model_validator(mode="after")
     def _default_is_valid(self) -> Parameter:
@@ -45,6 +56,8 @@ class Parameter(BaseModel):
         """
         if self.type == "string" and isinstance(value, str):
             return value
+        if self.pattern is not None and isinstance(value, int | float) and not isinstance(value, bool):
+            return in_words(value)
         if self.type == "boolean":
             if isinstance(value, bool):
                 return value
@@ -105,4 +118,12 @@ def settle(declared: Mapping[str, Parameter], config: Mapping[str, Any]) -> tupl
         else:
             values[name] = declared[name].read(value)
         seen.setdefault(name, key)
+    problems += _unmet_needs(declared, values)
     return values, problems
+
+
+def _unmet_needs(declared: Mapping[str, Parameter], values: Mapping[str, Scalar]) -> Iterator[str]:
+    for name, parameter in declared.items():
+        for need in parameter.needs:
+            if re.fullmatch(need.when, in_words(values[name])) and values.get(need.parameter) != need.value:
+                yield f"{name} {_shown(values[name])} needs {need.parameter}: {in_words(need.value)}"

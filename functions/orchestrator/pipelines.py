@@ -251,6 +251,11 @@ def _unknown_references(pipeline: Pipeline) -> Iterator[str]:
 
 
 def _unknown_choices(pipeline: Pipeline) -> Iterator[str]:
+    for name, parameter in pipeline.parameters.items():
+        for need in parameter.needs:
+            other = pipeline.parameters.get(need.parameter)
+            if other is None or other.problem(need.value):
+                yield f"parameter {name} needs {need.parameter} to be {need.value!r}, which it never is"
     for stage, job in pipeline.jobs():
         for other in job.other_images if isinstance(job, CustomJob) else ():
             declared = pipeline.parameters.get(other.parameter)

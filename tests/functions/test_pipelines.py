@@ -202,6 +202,11 @@ def test_a_parameter_chooses_among_the_images_that_the_file_names_and_only_that_
 WRONG_CHOICES = {
     "a parameter that is not there": ("parameter: trainer", "parameter: other", "parameters.other"),
     "a value that the parameter never has": ("value: gpu", "value: tpu", "never has the value 'tpu'"),
+    "a need that is never met": (
+        'form: "auto',
+        'needs: [{when: "hf:.*", parameter: trainer, value: tpu}], form: "auto',
+        "never is",
+    ),
     "an image that is none": ("train/mine_gpu}", "../../etc}", "other_images"),
     "a pattern without words": ('form: "auto or hf:NAME", ', "", "belong together"),
     "a pattern of a number": ('help: "Image', 'pattern: "1", help: "Image', "belong together"),
@@ -214,6 +219,18 @@ def test_a_wrong_choice_of_images_is_found_when_the_file_is_read(tmp_path: Path,
     path.write_text(CHOOSING.replace(old, new))
     with pytest.raises(BadDefinition, match=said):
         read_pipeline(path)
+
+
+def test_a_parameter_that_needs_another_is_refused_before_anything_is_launched() -> None:
+    declared = read_pipelines()["ner"].parameters
+    asked = {"backbone": "hf:modernbert-base", "accelerator": "NVIDIA_L4", "threshold": 0.5}
+    values, problems = settle(declared, asked)
+    assert problems == [
+        "backbone 'hf:modernbert-base' needs trainer: gpu",
+        "accelerator 'NVIDIA_L4' needs trainer: gpu",
+    ]
+    assert values["threshold"] == "0.5"  # a number is as good as its word where a word or a number may stand
+    assert settle(declared, {**asked, "trainer": "gpu"})[1] == []
 
 
 def test_a_text_of_another_form_is_refused_in_words() -> None:
