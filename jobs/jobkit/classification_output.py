@@ -17,8 +17,12 @@ from jobkit.labelbox_rows import Row, checklist_row, classification_metric_rows,
 from jobkit.manifest import ManifestRow
 from jobkit.ontology import CHECKLIST
 from jobkit.report.classification import ClassificationReport, Picture, classification_page, statistics_json
+from jobkit.report.comparison import compared
+from jobkit.report.earlier_runs import PREVIOUS, keep, kept_runs
 from jobkit.report.gallery import Galleries
+from jobkit.report.outcomes import Outcomes
 from jobkit.report.statistics import SplitStatistics
+from jobkit.run_description import RunDescription
 from jobkit.sinks import SinkChoice, bring
 from jobkit.splits import TEST
 from jobkit.storage import Storage
@@ -44,6 +48,7 @@ class ClassificationOutput:
         self.evaluation = ClassificationEvaluation(self._classes, single=single)
         self.statistics: dict[str, SplitStatistics] = {}
         self.galleries = Galleries(single=single)
+        self.outcomes = Outcomes()
         self.rows_by_split: dict[str, list[int]] = {}  # [labelled, without a label]
         self.counts = dict.fromkeys(
             ("rows", "predictions", "metric_rows", "metric_rows_cut", "below_upload_min_confidence", "unknown_class"), 0
@@ -66,6 +71,10 @@ class ClassificationOutput:
             statistics = self.statistics.setdefault(row.split, SplitStatistics(single=self.single))
             statistics.add(truth, answers or {}, decided)
             self.galleries.add(row, truth, answers, decided)
+            right = len(set(truth) & set(decided))
+            self.outcomes.add(row, sorted(truth), right, len(set(decided)) - right, len(set(truth)) - right)
+        else:
+            self.outcomes.add_unlabelled(row)
 
     def _prediction_rows(self, data_row_id: str, said: Mapping[str, float]) -> Iterator[Row]:
         """One row a question; a class that left the ontology is counted, not fatal."""
@@ -114,6 +123,8 @@ def finish(
     splits = output.evaluation.metrics()
     counts = {**output.counts, "uploaded": outcome.sent, "refused": outcome.refused}
     outputs = {name: f"{folder}/{file}" for name, file in _FILES.items()}
+    kept = kept_runs(storage, folder, RunDescription.from_environment())
+    comparison = compared(kept, parameters.get("compare-with", PREVIOUS), output.outcomes)
     shown = ClassificationReport(
         title=f"Model run {scope}",
         single=output.single,
@@ -125,6 +136,7 @@ def finish(
         told={**notes, "upload": outcome.sentence},
         parameters=parameters,
         artifacts=outputs,
+        comparison=comparison.section,
         picture=picture,
     )
     statistics = statistics_json(shown)
@@ -132,6 +144,7 @@ def finish(
         "version": VERSION,
         "splits": splits,
         "statistics": statistics,
+        "comparison": comparison.figures,
         "counts": counts,
         "upload": {"state": outcome.state, "sentence": outcome.sentence, "reasons": list(outcome.reasons)},
         "classes": report["classes"],
@@ -140,6 +153,7 @@ def finish(
     storage.write_text(outputs["metrics"], json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
     page = classification_page(shown, statistics)
     storage.write_text(outputs["report"], page, "text/html; charset=utf-8")
+    keep(kept, output.outcomes)
     headline = output.evaluation.summary(TEST)
     return Result(
         outputs=outputs,

@@ -10,7 +10,7 @@ from jobkit.report.charts import Axes, Mark, Series, bars, curves
 from jobkit.report.data import data_section
 from jobkit.report.gallery import HITS, MISTAKES, SUSPECTS, UNCERTAIN, Example, Galleries, gallery, rule
 from jobkit.report.page import Cell, class_table, confidence_table, confusion_table, headline_table, page, table
-from jobkit.report.run import job_links, run_table, versions
+from jobkit.report.run import run_section
 from jobkit.report.statistics import BINS, SEED, Calibration, Interval, Point, SplitStatistics
 from jobkit.splits import TEST, VALIDATION
 
@@ -33,6 +33,7 @@ class ClassificationReport:
     rows        split -> (labelled rows, rows without a label)
     told        what happened beside, in words
     parameters  the job's arguments
+    comparison  the section on an earlier run; "" without one
     artifacts   the files that belong to the run
     picture     gives the data URI of an example's image; None for texts
     """
@@ -47,6 +48,7 @@ class ClassificationReport:
     told: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    comparison: str = ""
     picture: Picture | None = None
 
     @property
@@ -92,7 +94,11 @@ def classification_page(report: ClassificationReport, figures: Mapping[str, Any]
         for kind, heading in _GALLERIES:
             where = "all splits" if kind == SUSPECTS else shown
             sections.append((f"{heading} ({where})", _gallery(report, kind)))
-    sections += [("Data", data_section(report.dataset, report.rows)), ("Run", _run(report))]
+    sections += [
+        ("Compared with an earlier run (test)", report.comparison),
+        ("Data", data_section(report.dataset, report.rows)),
+        ("Run", run_section(report.told, report.parameters, report.artifacts)),
+    ]
     return page(report.title, sections)
 
 
@@ -226,13 +232,3 @@ def _gallery(report: ClassificationReport, kind: str) -> str:
     if not examples:
         return f"<p>{escape(told)}</p><p>There is none.</p>"
     return f'<p class="note">{escape(told)}</p>{gallery(examples, report.picture)}'
-
-
-def _run(report: ClassificationReport) -> str:
-    parts = (
-        run_table(report.told, "What happened"),
-        run_table(report.parameters, "Parameters of this job"),
-        run_table(report.artifacts, "Files of the run"),
-        run_table({**job_links(), **versions()}, "Where and with what it ran"),
-    )
-    return "".join(parts)

@@ -3,12 +3,14 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import quote
 
 from jobkit.ending import JOB_ID_VARIABLE
-from jobkit.report.page import framed, short
+from jobkit.report.page import Cell, framed, short, table
+from jobkit.run_description import RunDescription
 
 LIBRARIES = ("labelbox", "numpy", "onnxruntime", "pillow", "scikit-learn")
 MAX_VALUE = 2000
@@ -51,6 +53,63 @@ def _value(text: str, linked: bool) -> str:
         kind = "browser" if name.endswith("/") or not name else "browser/_details"
         return f'<a href="{_CONSOLE}/storage/{kind}/{quote(bucket, "")}/{quote(name)}">{shown}</a>'
     return shown
+
+
+def run_section(
+    told: Mapping[str, str],
+    arguments: Mapping[str, str],
+    artifacts: Mapping[str, str],
+    run: RunDescription | None = None,
+) -> str:
+    """The whole part: what happened, stages, parameters, files, versions. `run` is read from the environment."""
+    run = run or RunDescription.from_environment()
+    parameters = {name: _in_words(value) for name, value in run.parameters.items()}
+    parts = (
+        run_table(told, "What happened"),
+        stages_table(run),
+        run_table(parameters, "Parameters of the run"),
+        run_table(arguments, "Arguments of this job"),
+        run_table(artifacts, "Files of the run"),
+        run_table({**job_links(), **versions()}, "Where and with what it ran"),
+        run_table(_images(run), "Images of the jobs"),
+    )
+    return "".join(parts)
+
+
+def stages_table(run: RunDescription) -> str:
+    """Each attempt with its time and machine hours; "" for a job that was told nothing of its run."""
+    lines: list[list[Cell]] = []
+    for job in run.jobs:
+        seconds = _seconds(str(job.get("launched", "")), str(job.get("ended", "")))
+        name = f"{job.get('stage')}/{job.get('job')}/{job.get('attempt')}"
+        machine = f"{job.get('machine') or job.get('kind')}{', spot' if job.get('spot') else ''}"
+        state = str(job.get("state")) if seconds is not None else "this job"
+        budget = job.get("budget_milli_node_hours")
+        hours = f"at most {int(budget) / 1000:g} node hours" if budget else _hours(seconds)
+        lines.append([name, state, "" if seconds is None else f"{seconds:.0f} s", machine, hours])
+    lines += [[str(name), "taken over from an earlier run", "", "", ""] for name in run.reused_jobs]
+    if not lines:
+        return ""
+    caption = f"Stages of run {run.run}, until this report was written. `python -m ops show` has the costs"
+    return table(("job", "state", "time", "machine", "hours"), lines, caption)
+
+
+def _hours(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds / 3600:.4f}"
+
+
+def _seconds(start: str, end: str) -> float | None:
+    if not start or not end:
+        return None
+    return max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+
+
+def _images(run: RunDescription) -> dict[str, str]:
+    return {f"{job.get('stage')}/{job.get('job')}": str(job["image"]) for job in run.jobs if job.get("image")}
+
+
+def _in_words(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def run_table(pairs: Mapping[str, str], caption: str, environment: Mapping[str, str] = os.environ) -> str:
