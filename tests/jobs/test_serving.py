@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -24,38 +22,7 @@ from jobkit.text.model import TextModel
 from jobkit.text.parts import Linear, TfidfPart, new_vectorizers
 from local.processes import Process, free_port, stop_all
 from tests.jobs.conftest import REPOSITORY
-
-HEALTH, PREDICT = "/v1/health", "/v1/models/m:predict"
-
-
-class Served:
-    """A serving process."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-            connection.request(method, path, content, headers)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
-
-    def predict(self, *instances: object) -> list[dict[str, Any]]:
-        status, body = self.ask("POST", PREDICT, {"instances": list(instances)})
-        assert status == 200, body
-        predictions: list[dict[str, Any]] = body["predictions"]
-        return predictions
-
-    def healthy(self) -> bool:
-        try:
-            return self.ask("GET", HEALTH)[0] == 200
-        except OSError:
-            return False
-
+from tests.jobs.served import HEALTH, PREDICT, Served
 
 Start = Callable[[str, str], tuple[Served, Process]]
 
@@ -127,6 +94,7 @@ BAD = {
     "instances are no list": ({"instances": "a"}, 400),
     "an instance without a text": ({"instances": ["ok", {"mimeType": "text/plain"}]}, 400),
     "a number": ({"instances": [1]}, 400),
+    "parameters that are no object": ({"instances": ["ok"], "parameters": [1]}, 400),
     "not UTF-8": (b'{"instances": ["\xff"]}', 400),
     "deeply nested": (b"[" * 100_000, 400),
     "too large": (b" " * (MAX_REQUEST_BYTES + 1), 413),
@@ -155,6 +123,10 @@ def test_entities_are_served_as_vertex_asks_and_bad_requests_harm_nothing(
             assert status == 413, name
             continue
         assert (answered, bool(answer["error"])) == (status, True), name
+    assert served.refusal(1, "ok", {"x": "y"}) == "; ".join(
+        f'instance {number} must be a text or an object with a text as "content"' for number in (0, 2)
+    )
+    assert served.refusal(*[1] * 30).endswith("; and 10 more")
     assert served.ask("GET", "/elsewhere")[0] == 404
     assert served.ask("POST", "/elsewhere", {})[0] == 404
     assert served.predict() == []

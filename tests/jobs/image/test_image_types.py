@@ -1,19 +1,24 @@
 """Each image type from export to metrics over the wire, its jobs called with the arguments of its pipeline file."""
 
+import base64
 import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from google.cloud.aiplatform_v1.services.model_service import ModelServiceClient
+from google.cloud.aiplatform_v1.services.model_service.transports import ModelServiceGrpcTransport
 
 from inference.image_classification import main as inference
 from jobkit.image.dataset import MULTI_LABEL_SCHEMA, dataset_client
 from jobkit.manifest import read_manifest
 from jobkit.storage import Storage
+from jobkit.vertex import client_of
 from orchestrator.parameters import settle
 from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob, read_pipelines
 from orchestrator.templates import in_words, render
+from tests.jobs.served import served_version
 from train.image_classification import main as trainer
 from train.image_classification import predict as predictor
 
@@ -31,8 +36,10 @@ class PipelineRun:
         self._pipeline = read_pipelines()[model_type]
         settled, problems = settle(self._pipeline.parameters, parameters)
         assert not problems
-        labels = f"lb_run_key={model_type.replace('_', '-')},lb_attempt=etl-export-1-0a1b2c3d4e"
-        self.values = {"run.model_run_id": model_run, "run.labels": labels}
+        labels = f"lb_deployment=local,lb_run_key={model_type.replace('_', '-')},lb_attempt=etl-export-1-0a1b2c3d4e"
+        self.values = {"run.model_run_id": model_run, "run.model_type": model_type, "run.labels": labels}
+        repository = "us-central1-docker.pkg.dev/local-project/jobs/"
+        self.values |= {name: repository + job.image.replace("/", "-") for name, job in self._pipeline.images()}
         self.values |= {f"parameters.{name}": value for name, value in settled.items()}
         self.endings: dict[str, dict] = {}
 
@@ -85,6 +92,7 @@ def test_a_type_goes_from_export_to_predictions_and_beats_the_majority(
     folder: str,
     serve: Callable[[Path], object],
     vertex: object,
+    tmp_path: Path,
     model_type: str,
     sample: str,
     figure: str,
@@ -102,6 +110,35 @@ def test_a_type_goes_from_export_to_predictions_and_beats_the_majority(
     assert ("dataset" in ended["etl.export"]["outputs"]) == (model_type == "image_multi_classification")
     metrics = json.loads(storage.read_text(last["outputs"]["metrics"]))
     assert ("thresholds (chosen on validation)" in metrics["notes"]) == (sample == MULTI)
+    if "train.fit" in ended:
+        version = ended["train.fit"]["outputs"]["model_version"]
+        assert version == f"{PARENT}/models/local-{model_type}@1"
+        it_serves_what_the_batch_job_predicted(storage, version, ended["inference.predict"], tmp_path)
+
+
+def it_serves_what_the_batch_job_predicted(storage: Storage, version: str, batch: dict, state: Path) -> None:
+    """The registered version, served from what the registry says of it, in every form of an instance."""
+    (shard, *_) = storage.list(f"{batch['outputs']['predictions']}predictions_")
+    lines = [json.loads(line) for line in storage.read_lines(shard)][:20]
+    model = client_of(ModelServiceClient, ModelServiceGrpcTransport).get_model(name=version)
+    with served_version(model, state) as served:
+        said = served.predict(*(line["instance"] for line in lines))
+        for line, prediction in zip(lines, said, strict=True):
+            assert prediction.keys() == line["prediction"].keys()
+            expected = dict(zip(line["prediction"]["displayNames"], line["prediction"]["confidences"], strict=True))
+            found = dict(zip(prediction["displayNames"], prediction["confidences"], strict=True))
+            assert found == pytest.approx(expected, abs=2e-6)
+        uri = lines[0]["instance"]["content"]
+        content = base64.b64encode(storage.read_bytes(uri)).decode()
+        forms = (uri, {"content": content, "mimeType": "image/jpeg"}, {"image_bytes": {"b64": content}})
+        assert served.predict(*forms) == [served.predict(uri)[0]] * 3
+        (surest,) = served.predict(uri, maxPredictions=1, confidenceThreshold=0.0)
+        assert surest["displayNames"] == said[0]["displayNames"][:1]
+        refusal = served.refusal(uri, {"content": "no base64!"}, "gs://elsewhere/a.jpg", {"b64": "aGVsbG8="}, 7, {})
+        for number, words in enumerate(("base64", "none of the folders", "no JPEG", "must be", "must be"), start=1):
+            assert f"instance {number}: " in refusal and words in refusal.split("; ")[number - 1]
+        assert "confidenceThreshold" in served.refusal(uri, confidenceThreshold=2, color="red")
+        assert "at most 128" in served.refusal(*[uri] * 129)
 
 
 def test_multi_label_data_has_all_questions_classes_true_negatives_and_a_vertex_data_set(
