@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from google.cloud.aiplatform_v1.services.model_service import ModelServiceClient
+from google.cloud.aiplatform_v1.services.model_service.transports import ModelServiceGrpcTransport
 from PIL import Image
 
 from etl.bounding_boxes import main as etl
 from inference.bounding_boxes import main as inference
 from jobkit.storage import Storage
+from jobkit.vertex import client_of
 from local.environments import ensure
 from local.gcs import StorageServer
 from tests.jobs.boxes.scenes import MODEL_RUN, Sample
+from tests.jobs.served import served_version
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MAKE = REPOSITORY / "samples" / "bounding_box" / "make.py"
 
 
+def python_of(job: str) -> Path:
+    """The interpreter of the environment that a job's image would have."""
+    return ensure(REPOSITORY / "jobs" / job / "requirements.txt", REPOSITORY / ".local" / "envs")
+
+
 def run_in_image(job: str, host: str, *words: str) -> None:
     """A job's command line in its own environment, as Vertex would start it."""
-    python = ensure(REPOSITORY / "jobs" / job / "requirements.txt", REPOSITORY / ".local" / "envs")
+    python = python_of(job)
     environment = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(REPOSITORY / "jobs"),
         "STORAGE_EMULATOR_HOST": host,
         "GOOGLE_CLOUD_PROJECT": "local-project",
+        "VERTEX_ENDPOINT": os.environ.get("VERTEX_ENDPOINT", ""),
         "OMP_NUM_THREADS": "2",
     }
     command = [python, "-m", f"{job.replace('/', '.')}.main", *words]
@@ -39,7 +51,12 @@ def run_in_image(job: str, host: str, *words: str) -> None:
 
 
 def test_an_export_becomes_boxes_in_labelbox_for_every_row(
-    storage: Storage, storage_server: StorageServer, folder: str, serve: Callable[[Path], object], tmp_path: Path
+    storage: Storage,
+    storage_server: StorageServer,
+    folder: str,
+    serve: Callable[[Path], object],
+    vertex: object,
+    tmp_path: Path,
 ) -> None:
     sample = Sample(tmp_path / "sample")
     sample.fill(36)
@@ -61,6 +78,9 @@ def test_an_export_becomes_boxes_in_labelbox_for_every_row(
     run_in_image(
         "train/bounding_boxes", storage_server.host, f"--training-file={data['training_file']}",
         f"--output-uri={folder}/model/", f"--ending-uri={folder}/endings/train/", "--image-size=160", "--epochs=14",
+        "--register-model=true", "--model-type=bounding_box_custom", f"--model-run-id={MODEL_RUN}",
+        "--labels=lb_deployment=local,lb_attempt=train-fit-1-0a1b2c3d4e", "--serving-image=us-docker.pkg.dev/p/r/boxes",
+        "--serving-command=python -m inference.box_prediction.serve",
     )  # fmt: skip
     run_in_image(
         "inference/box_prediction", storage_server.host, f"--model={result('train')['outputs']['model']}",
@@ -68,6 +88,8 @@ def test_an_export_becomes_boxes_in_labelbox_for_every_row(
         f"--ending-uri={folder}/endings/predict/",
     )  # fmt: skip
     assert result("predict")["counts"] == {"predicted": 37, "image_errors": 0}
+    version = result("train")["outputs"]["model_version"]
+    it_serves_what_the_batch_job_found(storage, version, f"{folder}/batch/", tmp_path)
     assert inference.main(
         [
             f"--model-run-id={MODEL_RUN}", f"--manifest={data['manifest']}", f"--output-uri={folder}/{MODEL_RUN}/",
@@ -82,6 +104,26 @@ def test_an_export_becomes_boxes_in_labelbox_for_every_row(
     assert ended["counts"]["uploaded"] == len(lines)
     held = labelbox.state()["model_runs"][MODEL_RUN]  # type: ignore[attr-defined]
     assert held["predictions"] == ended["counts"]["predictions"] >= 60
+
+
+def it_serves_what_the_batch_job_found(storage: Storage, version: str, batch: str, state: Path) -> None:
+    """The registered version, served from what the registry says of it, by images in the request and in the bucket."""
+    (shard,) = storage.list(f"{batch}predictions_")
+    lines = [json.loads(line) for line in storage.read_lines(shard)][:12]
+    model = client_of(ModelServiceClient, ModelServiceGrpcTransport).get_model(name=version)
+    with served_version(model, state, python_of("inference/box_prediction")) as served:
+        said = served.predict(*(line["instance"] for line in lines))
+        for line, prediction in zip(lines, said, strict=True):
+            expected = line["prediction"]
+            assert prediction["displayNames"] == expected["displayNames"] and prediction["ids"] == expected["ids"]
+            assert prediction["confidences"] == pytest.approx(expected["confidences"], abs=2e-6)
+            for found, box in zip(prediction["bboxes"], expected["bboxes"], strict=True):  # xMin, xMax, yMin, yMax
+                assert found == pytest.approx(box, abs=1e-5)
+        assert any(prediction["bboxes"] for prediction in said)
+        content = base64.b64encode(storage.read_bytes(lines[0]["instance"]["content"])).decode()
+        (alone,) = served.predict({"content": content, "mimeType": "image/jpeg"}, confidenceThreshold=0.5)
+        assert alone["confidences"] == pytest.approx([one for one in said[0]["confidences"] if one >= 0.5], abs=2e-6)
+        assert "instance 1: " in served.refusal({"content": content}, {"content": content[:400]})
 
 
 @pytest.fixture(scope="module")
