@@ -5,6 +5,7 @@ The steps' own scripts run here, with a program in docker's place that writes do
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -16,9 +17,12 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrator.job_requests import image_uri
+from orchestrator.job_requests import named_image
 from tests.terraform.workspace import ROOT
+from unused import UNUSED, remove
 
+# With CUDA and baked weights: built where they are named.
+GPU = {path.parent.relative_to(ROOT / "jobs").as_posix(): path for path in (ROOT / "jobs").glob("*/*/gpu/Dockerfile")}
 REPOSITORY = "europe-west4-docker.pkg.dev/proj-one/second-jobs"
 IMAGES = {path.parent.relative_to(ROOT / "jobs").as_posix(): path for path in (ROOT / "jobs").glob("*/*/Dockerfile")}
 FAKE_DOCKER = """#!/usr/bin/env bash
@@ -49,12 +53,12 @@ class Build:
         self.log.touch()
 
     def run(
-        self, jobs: str = "", broken: str = "nothing is broken", extra_index: str = ""
+        self, jobs: str = "", broken: str = "nothing is broken", extra_index: str = "", hub: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """The steps in their order, as far as the first that fails, with what Cloud Build would put in."""
         config = _config()
         given = {"_REPOSITORY": REPOSITORY, "_TAG": "v2", "_JOBS": jobs, "BUILD_ID": "build-7"}
-        given["_PIP_EXTRA_INDEX_URL"] = extra_index
+        given |= {"_PIP_EXTRA_INDEX_URL": extra_index, "_HF_ENDPOINT": hub}
         environment = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "DOCKER_LOG": str(self.log)}
         environment["BROKEN"] = broken
         for step in config["steps"]:
@@ -123,15 +127,15 @@ def test_an_image_with_cuda_and_weights_is_built_only_where_it_is_named(build: B
     assert f"push --quiet {_image('train/my_own_job/gpu')}:v2" in build.asked("push")
 
 
-def test_a_further_index_reaches_every_build_and_none_is_passed_on_unasked(build: Build) -> None:
-    assert build.run(extra_index="https://packages.example.com/simple?a=b c").returncode == 0
-    assert all(
-        "--build-arg PIP_EXTRA_INDEX_URL=https://packages.example.com/simple?a=b c --tag" in line
-        for line in build.asked("build")
-    )
+def test_a_further_index_and_a_mirror_reach_every_build_and_none_is_passed_on_unasked(build: Build) -> None:
+    done = build.run(extra_index="https://packages.example.com/simple?a=b c", hub="https://hub.example.com")
+    assert done.returncode == 0
+    told = "--build-arg PIP_EXTRA_INDEX_URL=https://packages.example.com/simple?a=b c"
+    for line in build.asked("build"):
+        assert f"{told} --build-arg HF_ENDPOINT=https://hub.example.com --tag" in line
     build.log.write_text("")
     assert build.run().returncode == 0
-    assert not [line for line in build.asked("build") if "PIP_EXTRA_INDEX_URL" in line]
+    assert not [line for line in build.asked("build") if "INDEX_URL" in line or "HF_ENDPOINT" in line]
 
 
 def test_a_chosen_few_are_built_and_the_others_left_alone(build: Build) -> None:
@@ -164,9 +168,21 @@ def test_the_orchestrator_launches_the_images_that_the_build_pushes(build: Build
     assert build.run().returncode == 0
     accepted = SimpleNamespace(image_repository=REPOSITORY, image_tag="v2")
     run: Any = SimpleNamespace(accepted=accepted, configured=None)  # nothing is pinned to a digest yet
-    launched = {f"push --quiet {image_uri(run, folder)}" for folder in IMAGES}
+    launched = {f"push --quiet {named_image(run, folder)}" for folder in IMAGES}
     assert len(launched) == len(IMAGES)
     assert launched <= set(build.asked("push"))
+
+
+@pytest.mark.parametrize("folder", sorted(GPU))
+def test_an_image_with_weights_fetches_them_by_the_lock_before_anything_is_installed(folder: str) -> None:
+    text = GPU[folder].read_text(encoding="utf-8")
+    asked = GPU[folder].parent / "models.txt"
+    assert asked.exists() == ("AS weights" in text)
+    if asked.exists():
+        assert f"COPY jobs/{folder}/models.txt /app/models.txt" in text
+        assert text.index("weights.fetch --wanted /app/models.txt --into /models") < text.index("pip install")
+        assert "COPY --from=weights /models /models" in text and "MODELS_DIR=/models" in text
+    assert "HF_HUB_OFFLINE=1" in text, "a miss must fail at once, not ask a hub"
 
 
 def test_steps_wait_for_each_other_without_a_gap_and_use_only_declared_substitutions() -> None:
@@ -188,7 +204,7 @@ def test_what_the_images_copy_is_uploaded_and_what_is_local_is_not(tmp_path: Pat
     def ignored(path: str) -> bool:
         return subprocess.run(["git", "-C", tmp_path, "check-ignore", "-q", path], check=False).returncode == 0
 
-    for dockerfile in IMAGES.values():
+    for dockerfile in (*IMAGES.values(), *GPU.values()):
         for source in re.findall(r"^COPY (?!--from)(\S+) ", dockerfile.read_text(encoding="utf-8"), re.MULTILINE):
             assert (ROOT / source).exists(), f"{dockerfile} copies {source}, which does not exist"
             assert not ignored(source), f"{dockerfile} copies {source}, which .gcloudignore keeps back"
@@ -196,10 +212,34 @@ def test_what_the_images_copy_is_uploaded_and_what_is_local_is_not(tmp_path: Pat
         assert ignored(path)
 
 
-@pytest.mark.parametrize("folder", sorted(IMAGES))
+@pytest.mark.parametrize("folder", sorted(IMAGES | GPU))
 def test_an_image_is_pinned_slim_and_not_root(folder: str) -> None:
-    lines = IMAGES[folder].read_text(encoding="utf-8").splitlines()
+    lines = (IMAGES | GPU)[folder].read_text(encoding="utf-8").splitlines()
     bases = [line for line in lines if line.startswith("FROM ")]
     assert all(re.fullmatch(r"FROM \S+:\d+\.\d+\.\d+-slim\S*( AS \w+)?", base) for base in bases), bases
     assert any(line.startswith("USER ") and line != "USER root" for line in lines)
-    assert any(line.startswith("ENTRYPOINT ") and f"{folder.replace('/', '.')}.main" in line for line in lines)
+    assert any(
+        line.startswith("ENTRYPOINT ") and f"{folder.removesuffix('/gpu').replace('/', '.')}.main" in line
+        for line in lines
+    )
+
+
+def test_what_is_taken_out_of_the_images_is_imported_by_no_job() -> None:
+    unused = {pattern.replace("/", ".") for pattern in UNUSED if "*" not in pattern}
+    for path in (ROOT / "jobs").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                named = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in named:
+                assert not [gone for gone in unused if f"{name}.".startswith(f"{gone}.")], f"{path} imports {name}"
+
+
+def test_what_no_job_imports_is_taken_out_and_the_rest_stays(tmp_path: Path) -> None:
+    for name in ("scipy/stats/tests/test_a.py", "scipy/stats/a.py", "google/cloud/aiplatform_v1/a.py", "vertexai/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1234")
+    assert remove(tmp_path) == 8
+    assert remove(tmp_path) == 0
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.py")}
+    assert left == {"scipy/stats/a.py", "google/cloud/aiplatform_v1/a.py"}
