@@ -19,6 +19,7 @@ SETTINGS = Settings(
     image_repository="images",
     labelbox_api_key="key",
     service_secret="signing secret",  # noqa: S106 - nothing real is signed with it
+    deleted_check_s=300.0,  # jobs are short here
 )
 
 

@@ -29,6 +29,10 @@ class Fault(Enum):
     REPOST = "the same POST again"
     CANCEL = "user cancels"
     RETRY = "retry from a stage"
+    DELETED = "model run deleted in Labelbox"
+    BAD_CONFIG = "config that cannot be"
+    LIMITED = "deployment allows few runs"
+    CAPPED = "deployment caps what a run spends"
     DEPLOY = "deploy in the middle"
     JOB_FAILS = "job fails"
 
@@ -57,6 +61,7 @@ _ANYWHERE = {
     Fault.CANCEL: 0.15,
     Fault.DEPLOY: 0.5,
     Fault.RETRY: 0.5,
+    Fault.DELETED: 0.1,
 }
 _WEIGHTS: dict[Place, dict[Fault, float]] = {
     Place.POINT: _ANYWHERE,
@@ -75,6 +80,9 @@ CHANCES = {
     Fault.WRONG_HINT: 0.5,
     Fault.STALE_LIST: 1.0,
     Fault.JOB_FAILS: 0.12,
+    Fault.BAD_CONFIG: 0.15,
+    Fault.LIMITED: 0.3,
+    Fault.CAPPED: 0.5,
 }
 _INTENSITIES = (0.004, 0.012, 0.03, 0.08)
 _PAUSES = (0.0, 0.02, 0.1, 0.3)

@@ -10,7 +10,7 @@ from simulation.timeline import Timeline
 
 CALL_DEADLINE_S = 20.0
 _REQUEST_S = 30.0
-_EVENTS = frozenset({Fault.TICK, Fault.REPOST, Fault.CANCEL, Fault.RETRY, Fault.DEPLOY})
+_EVENTS = frozenset({Fault.TICK, Fault.REPOST, Fault.CANCEL, Fault.RETRY, Fault.DEPLOY, Fault.DELETED})
 _OF_EFFECTS = frozenset({Fault.REFUSED, Fault.ANSWER_LOST, Fault.OWN_412})
 
 
@@ -23,6 +23,7 @@ class Gate:
         self.on_event: Callable[[Fault], None] = lambda _fault: None
         self.trace: list[str] | None = None
         self.calls = 0
+        self.crashes = 0
         self.last_change_s = 0.0
 
     def reached(self, point: str) -> None:
@@ -77,6 +78,9 @@ class Gate:
         if self.trace is not None:
             self.note(f"*** {event.value} ({where})")
         if event is Fault.CRASH:
+            # The instance is gone, and what it had read with it.
+            self.crashes += 1
+            thread.forget()
             raise Died
         if event is Fault.STALL:
             thread.disturbed = True

@@ -10,10 +10,12 @@ from orchestrator.identities import RunId
 from orchestrator.job_requests import image_uri
 from orchestrator.pipelines import CustomJob
 from orchestrator.run import Attempt, Run, fold
+from simulation.bounds import has_bound, of_bounds
 from simulation.vertex import SimulatedJob
 from simulation.world import World
 
 CALLS_A_JOB, CALLS_A_TICK, CALLS_A_MESSAGE = 40, 4, 10
+CALLS_A_LOOK = 2  # at whether a model run was deleted: the facts' listing, and Labelbox
 _MOST_CLAIMS = 30
 
 
@@ -68,6 +70,8 @@ def _of_world(world: World, runs: list[Run]) -> Iterator[str]:
     yield from _of_calls(world, runs)
     newest = {run.id.slug: run for run in sorted(runs, key=lambda run: run.id) if not run.accepted.abandoned}
     for slug, run in newest.items():
+        if slug in world.labelbox.deleted:
+            continue  # there is nothing left to show it
         shown = world.labelbox.shown.get(slug)
         if run.finished and (shown is None or shown.status != run.finished.outcome):
             yield f"Labelbox shows {shown.status if shown else None} of {run.id}, which ended {run.finished.outcome}"
@@ -82,13 +86,14 @@ def _of_world(world: World, runs: list[Run]) -> Iterator[str]:
 def _of_calls(world: World, runs: list[Run]) -> Iterator[str]:
     """A job is a create that was asked for, or a run that came to none; a message is a push, repeated ones too.
 
-    Besides, each instance reads each fact once; one instance's reads are within the bounds.
+    Besides, each instance reads each fact once, and again after it died; one instance's reads are within the bounds.
     """
     counts = world.pubsub.counts
     jobs = world.vertex.asked + sum(1 for run in runs if not run.attempts)
     facts = sum(len(run.stamps) for run in runs)
     allowed = (
-        facts * (world.instances - 1)
+        facts * (world.instances + world.gate.crashes - 1)
+        + CALLS_A_LOOK * world.labelbox.look_ups
         + CALLS_A_JOB * jobs
         + CALLS_A_TICK * counts.ticks
         + CALLS_A_MESSAGE * (counts.deliveries + world.posts)
@@ -111,6 +116,7 @@ def _of_run(world: World, run: Run) -> Iterator[str]:
     for key, attempt in _attempts(run):
         yield from (f"{run.id} {'/'.join(key)}: {text}" for text in _of_attempt(world, run, attempt))
     yield from (f"{run.id}: {text}" for text in _of_order(run))
+    yield from (f"{run.id}: {text}" for text in of_bounds(world, run))
     if not world.dice.happened:
         yield from (f"{run.id}: {text}" for text in _of_haste(run, world.settings.claim_hold_s))
     if run.finished:
@@ -220,7 +226,7 @@ def _of_outcome(world: World, run: Run) -> Iterator[str]:
 
 
 def _has_reason(world: World, run: Run) -> bool:
-    if run.cancel or run.id in world.vertex.refused_for_good:
+    if run.cancel or run.id in world.vertex.refused_for_good or has_bound(world, run):
         return True
     if any(f'"{run.id}"'.encode() in message.data for message in world.pubsub.counts.dead):
         return True

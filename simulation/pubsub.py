@@ -115,7 +115,8 @@ class MemoryPubSub:
         def ended(answer: int | None) -> None:
             self._answered(push, answer, thread[0] if thread else self._threads.current)
 
-        thread.append(self._threads.start(message.topic, lambda: serve_push(services, handler, envelope), ended))
+        work = lambda: serve_push(services, handler, envelope)  # noqa: E731
+        thread.append(self._threads.start(message.topic, work, ended, services.memory.clear))
         if not thread[0].done:
             self._timeline.after(services.settings.function_timeout_s, self._timed_out, push, thread[0])
 

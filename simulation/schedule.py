@@ -53,6 +53,7 @@ class Schedule:
 
     def _begin_calm(self) -> None:
         self._calm = True
+        self.world.calm_since_s = self.world.timeline.now_s
         self.world.dice.calm()
         self.world.gate.note("--- no faults from now on")
 

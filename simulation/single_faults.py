@@ -9,7 +9,16 @@ from simulation.schedule import places
 
 # Schedules without faults of their own: three custom jobs, and two runs of a pipeline whose ends nobody announces.
 BASES = (2, 7)
-_ANYWHERE = (Fault.CRASH, Fault.STALL, Fault.TICK, Fault.REPOST, Fault.CANCEL, Fault.RETRY, Fault.DEPLOY)
+_ANYWHERE = (
+    Fault.CRASH,
+    Fault.STALL,
+    Fault.TICK,
+    Fault.REPOST,
+    Fault.CANCEL,
+    Fault.RETRY,
+    Fault.DEPLOY,
+    Fault.DELETED,
+)
 _BEFORE_EFFECT = (Fault.REFUSED, Fault.ANSWER_LOST)
 # Later occurrences of a place repeat the earlier ones with another job; three stages make three of most.
 _MOST_OCCURRENCES, _MOST_EVENTS = 3, 40

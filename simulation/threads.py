@@ -50,10 +50,11 @@ _IDLE = local()
 class Thread:
     """One request being handled."""
 
-    __slots__ = ("began_s", "disturbed", "done", "name", "stalled_s", "worker")
+    __slots__ = ("began_s", "disturbed", "done", "forget", "name", "stalled_s", "worker")
 
-    def __init__(self, name: str, began_s: float, worker: _Worker) -> None:
+    def __init__(self, name: str, began_s: float, worker: _Worker, forget: Callable[[], None]) -> None:
         self.name, self.began_s, self.worker = name, began_s, worker
+        self.forget = forget  # what its death makes its instance forget
         self.done = False
         self.stalled_s = 0.0  # all its stalls together
         self.disturbed = False  # a port failed on it or it was stalled
@@ -72,12 +73,14 @@ class Threads:
         self.current: Thread | None = None
         self.open = 0
 
-    def start(self, name: str, work: Callable[[], int], ended: Callable[[int | None], None]) -> Thread:
+    def start(
+        self, name: str, work: Callable[[], int], ended: Callable[[int | None], None], forget: Callable[[], None]
+    ) -> Thread:
         """Run `work` in a thread of its own, at once, until it first pauses. `ended` gets its answer, or None if it
-        died. Only the scheduler starts threads."""
+        died; then `forget` was called before. Only the scheduler starts threads."""
         self._count += 1
         worker = self._idle.pop() if self._idle else _Worker(self._scheduler, self._idle)
-        thread = Thread(f"{name}#{self._count}", self._timeline.now_s, worker)
+        thread = Thread(f"{name}#{self._count}", self._timeline.now_s, worker, forget)
 
         def body() -> None:
             answer: int | None

@@ -14,6 +14,7 @@ from orchestrator.ledger import FactMemory
 from orchestrator.retrying import retry_from
 from orchestrator.secret_store import FixedSecret
 from orchestrator.services import Services
+from orchestrator.settings import Settings
 from orchestrator.signature import sign
 from orchestrator.steering import cancel
 from orchestrator.webhook import Request, answer
@@ -29,6 +30,9 @@ from simulation.timeline import Timeline
 from simulation.vertex import MemoryVertex, SimulatedJob
 
 LONGEST_STALL_HOLDS = 3
+BAD_CONFIGS: tuple[dict[str, Any], ...] = ({"seed": "many"}, {"no_such_parameter": 1})
+# Machine hours: AutoML's budget of 8 and a last job's limit of 4 pass the lower ones, retries the higher.
+_CAPS = (4.2, 5.0, 9.0, 12.5)
 _PERIODS_S = (60.0, 180.0, 300.0, 300.0)
 _REPAIRS = frozenset(
     {
@@ -49,7 +53,7 @@ class World:
         self.timeline = Timeline()
         self.threads = Threads(self.timeline)
         random = dice.random
-        self.settings = replace(SETTINGS, reconcile_period_s=random.choice(_PERIODS_S))
+        self.settings = self._bounded(replace(SETTINGS, reconcile_period_s=random.choice(_PERIODS_S)))
         hold_s = self.settings.claim_hold_s
         self.gate = Gate(self.timeline, self.threads, dice, LONGEST_STALL_HOLDS * hold_s)
         if trace:
@@ -63,6 +67,7 @@ class World:
         self.repairs = 0
         self.deploys = 0
         self.instances = 0
+        self.calm_since_s: float | None = None
         self.bodies: dict[str, bytes] = {}
         self._writers = 0
         self._several_instances = random.random() < 0.25
@@ -73,6 +78,21 @@ class World:
         self.vertex.on_ended = self._log_end
         self.vertex.is_stray = self.is_stray
         logs.redirect(self._log)
+
+    def _bounded(self, settings: Settings) -> Settings:
+        """The limits of this schedule's deployment."""
+        random = self.dice.random
+        if self.dice.happens(Fault.LIMITED):
+            few = random.choice((1, 2))
+            settings = replace(settings, max_active_runs=few, max_runs_per_day=random.choice((few, 100)))
+        if self.dice.happens(Fault.CAPPED):
+            settings = replace(settings, max_run_hours=random.choice(_CAPS))
+        return settings
+
+    @property
+    def accepted_runs(self) -> int:
+        """How many runs there are, of all model runs."""
+        return sum(1 for _ in self.bucket.run_folders())
 
     def _deployment(self) -> tuple[Services, Services]:
         """Two instances of the functions, which are one in most schedules."""
@@ -113,6 +133,7 @@ class World:
         if random.random() < 0.2:
             self.timeline.after(random.random() * 600.0, self._press, "mr-2", THREE_STAGES)
         for fault, latest_s in (
+            (Fault.DELETED, 4000.0),
             (Fault.REPOST, 4000.0),
             (Fault.RETRY, 4000.0),
             (Fault.DEPLOY, 2000.0),
@@ -133,6 +154,8 @@ class World:
         """Somebody presses "Train model"."""
         payload = {"modelRunId": model_run_id, "modelId": "m", "modelType": model_type}
         self.bodies[model_run_id] = json.dumps(payload).encode()
+        if self.dice.happens(Fault.BAD_CONFIG):
+            self.labelbox.configs[model_run_id] = self.dice.random.choice(BAD_CONFIGS)
         self._post(model_run_id)
 
     def _post(self, model_run_id: str) -> None:
@@ -147,7 +170,8 @@ class World:
             if (status is None or status >= 500) and self.dice.random.random() < 0.7:
                 self.timeline.after(10.0 + self.dice.random.random() * 120.0, self._post, model_run_id)
 
-        self.threads.start("coordinator", lambda: answer(services.begin(), request).status, ended)
+        forget = services.memory.clear
+        self.threads.start("coordinator", lambda: answer(services.begin(), request).status, ended, forget)
 
     def _come_between(self, event: Fault) -> None:
         """Something happens between two steps of a handler."""
@@ -160,6 +184,10 @@ class World:
             self.deploys += 1
             self._services = self._deployment()
             self.gate.note(f"*** deployed version {self.deploys}")
+        elif event is Fault.DELETED:
+            deleted = random.choice(sorted(self.bodies))
+            self.labelbox.deleted.setdefault(deleted, self.timeline.now_s)
+            self.gate.note(f"*** {deleted} is deleted in Labelbox")
         elif event is Fault.RETRY:
             self.timeline.after(0.0, self._retry, random.choice(sorted(self.bodies)))
         elif event is Fault.CANCEL:
@@ -181,7 +209,7 @@ class World:
             if status == 503 or (status is None and self.dice.random.random() < 0.7):
                 self.timeline.after(30.0, self._cancel, run)
 
-        self.threads.start("cancel", work, ended)
+        self.threads.start("cancel", work, ended, services.memory.clear)
 
     def _retry(self, model_run_id: str) -> None:
         """Somebody goes on from a stage of the newest run, with another parameter."""
@@ -202,7 +230,8 @@ class World:
                 return 400
             return 202
 
-        self.threads.start("retry", work, lambda status: self.gate.note(f"answers {status}"))
+        ended = lambda status: self.gate.note(f"answers {status}")  # noqa: E731
+        self.threads.start("retry", work, ended, services.memory.clear)
 
     def _wrong_hint(self) -> None:
         run = RunId(self.dice.random.choice(sorted(self.bodies)), 1)

@@ -31,6 +31,11 @@ locals {
     RESOURCE_LABELS = join(",", [for key, value in var.labels : "${key}=${value}"])
     JOB_NETWORK     = var.network == null ? "" : var.network.network
     KMS_KEY_NAME    = var.kms_key_name
+    MAX_JOB_HOURS   = var.limits.max_job_hours == null ? "" : tostring(var.limits.max_job_hours)
+    MAX_RUN_HOURS   = var.limits.max_run_hours == null ? "" : tostring(var.limits.max_run_hours)
+    MAX_JOB_COST    = var.limits.max_job_cost == null ? "" : tostring(var.limits.max_job_cost)
+    MAX_RUN_COST    = var.limits.max_run_cost == null ? "" : tostring(var.limits.max_run_cost)
+    HOURLY_PRICES   = join(",", [for resource, price in var.limits.hourly_prices : "${resource}=${price}"])
   }
   environment = merge(local.settings, { for name, value in local.optional_settings : name => value if value != "" })
 }

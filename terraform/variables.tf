@@ -143,6 +143,11 @@ variable "limits" {
     max_automl_milli_node_hours = optional(number, 24000)
     max_active_runs             = optional(number, 20)
     max_runs_per_day            = optional(number, 100)
+    max_job_hours               = optional(number)
+    max_run_hours               = optional(number)
+    max_job_cost                = optional(number)
+    max_run_cost                = optional(number)
+    hourly_prices               = optional(map(number), {})
   })
   default = {}
 
@@ -157,6 +162,19 @@ variable "limits" {
       number >= 0 && floor(number) == number
     ])
     error_message = "The numbers in limits must be whole and not negative."
+  }
+
+  validation {
+    condition = alltrue([
+      for cap in [var.limits.max_job_hours, var.limits.max_run_hours, var.limits.max_job_cost, var.limits.max_run_cost] :
+      cap == null ? true : cap > 0
+    ])
+    error_message = "A cap in limits (max_job_hours, max_run_hours, max_job_cost, max_run_cost) must be above 0; leave it out for no cap."
+  }
+
+  validation {
+    condition     = (var.limits.max_job_cost == null && var.limits.max_run_cost == null) || length(var.limits.hourly_prices) > 0
+    error_message = "A cap of cost needs limits.hourly_prices: your price by the hour of each machine type and accelerator."
   }
 }
 

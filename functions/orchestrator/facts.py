@@ -191,11 +191,13 @@ class Told:
 
 @dataclass(frozen=True)
 class CancelRequested:
-    """Someone asked to stop the run. Stops new claims; the run finishes once its job reads terminal."""
+    """Someone asked to stop the run. Stops new claims; the run finishes once its job reads terminal. `gone`: Labelbox
+    has no such model run any more, so nothing more is told."""
 
     path: ClassVar[str] = "cancel_requested.json"
     by: str
     reason: str = ""
+    gone: bool = False
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,13 @@ class FactMemory:
         self._written: dict[RunId, dict[str, tuple[Fact, str]]] = {}
         self._runs = OrderedDict[RunId, tuple[list[Listed], Run]]()
 
+    def clear(self) -> None:
+        """Forget everything, as an instance that starts anew. Safe at any time: it is all in the bucket."""
+        with self._lock:
+            self._facts.clear()
+            self._written.clear()
+            self._runs.clear()
+
     def facts(self, run: RunId) -> dict[str, Stored]:
         """What was read of a run, by object name; the caller adds to it. Two threads may add the same: equal facts."""
         with self._lock:
@@ -99,8 +106,8 @@ class Ledger:
     def load(self, run: RunId) -> Run | None:
         """The run as its facts stand now, or None if it was never accepted."""
         listed = list(self._store.list(run.facts))
-        if known := self._memory.run(run, listed):
-            return known
+        if folded := self._memory.run(run, listed):
+            return folded
         facts = self._memory.facts(run)
         # By its time of creation too: should someone clear a bucket, nothing of the old one is taken for new.
         unread = []

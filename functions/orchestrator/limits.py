@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from orchestrator.machines import fit_problem
 from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob, Pipeline
 from orchestrator.settings import Settings
+from orchestrator.spending import job_problem
 from orchestrator.templates import Scalar, render
 
 
@@ -15,7 +16,10 @@ def limit_problems(pipeline: Pipeline, parameters: Mapping[str, Scalar], setting
     values = {f"parameters.{name}": value for name, value in parameters.items()}
     problems: list[str] = []
     for stage, job in pipeline.jobs():
-        problems += (f"{stage.name}/{job.name}: {problem}" for problem in _of_job(job, values, settings))
+        name = f"{stage.name}/{job.name}"
+        problems += (f"{name}: {problem}" for problem in _of_job(job, values, settings))
+        if too_much := job_problem(name, job, parameters, settings):
+            problems.append(too_much)
     return problems
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from orchestrator import logs
 from orchestrator.advancing import advance
+from orchestrator.deleted_runs import look_for_deleted
 from orchestrator.errors import NewerVersion, Unavailable
 from orchestrator.facts import Accepted
 from orchestrator.identities import TIME_LIMIT_LABEL, RunId, run_of_labels
@@ -36,7 +37,8 @@ def reconcile(handling: Handling, published: datetime) -> Reply:
     try:
         # Jobs first, markers and facts after: a job launched in between is then never taken for a stray.
         jobs_of = _by_run(services.jobs.running(services.settings.deployment_name))
-        for marker in handling.ledger.active():
+        markers = handling.ledger.active()
+        for marker in markers:
             handling.check_time()
             jobs = jobs_of.pop(marker.run, [])
             if len(jobs) != 1 or marker.look or _is_late(jobs[0], services.now()):
@@ -47,7 +49,8 @@ def reconcile(handling: Handling, published: datetime) -> Reply:
         for run_id, jobs in jobs_of.items():
             handling.check_time()
             _look_safely(handling, run_id, jobs)
-    except Unavailable as error:
+        look_for_deleted(handling, [marker.run for marker in markers])
+    except (Unavailable, NewerVersion) as error:
         logs.warning("Reconcile stopped early; the next tick goes on", reason=error.sentence)
     return DONE
 

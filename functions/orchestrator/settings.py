@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -24,6 +25,20 @@ def _labels(text: str) -> tuple[tuple[str, str], ...]:
     wrong = [key for key, value in pairs if not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value)]
     if wrong:
         raise ValueError(f"labels are key=value of lowercase letters, digits, _ and -, at most 63; wrong: {wrong}")
+    return pairs
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise ValueError("must be a number above 0; leave it empty for no cap")
+    return value
+
+
+def _prices(text: str) -> tuple[tuple[str, float], ...]:
+    pairs = tuple((name.strip(), float(price)) for name, _, price in (word.partition("=") for word in _words(text)))
+    if wrong := [name for name, price in pairs if not name or not 0 <= price < math.inf]:
+        raise ValueError(f"prices are RESOURCE=PRICE,... and not negative; wrong: {wrong}")
     return pairs
 
 
@@ -85,6 +100,29 @@ class Settings:
     max_active_runs: int = _setting("Runs under way at once; a further one fails.", default=20, read=int)
     max_runs_per_day: int = _setting("Runs accepted on one UTC day.", default=100, read=int)
 
+    max_job_hours: float | None = _setting(
+        "Most machine hours of one launch, by its time limit or AutoML budget; empty for no cap.",
+        default=None,
+        read=_positive,
+    )
+    max_run_hours: float | None = _setting(
+        "Most machine hours of a run, all its launches together; one that would pass it is not made; empty for no cap.",
+        default=None,
+        read=_positive,
+    )
+    max_job_cost: float | None = _setting(
+        "Most that one launch may cost at `HOURLY_PRICES`; empty for no cap.", default=None, read=_positive
+    )
+    max_run_cost: float | None = _setting(
+        "Most that a run may cost at `HOURLY_PRICES`; empty for no cap.", default=None, read=_positive
+    )
+    hourly_prices: tuple[tuple[str, float], ...] = _setting(
+        "Your prices by the hour for the two caps above, in one currency: RESOURCE=PRICE,... of machine types, "
+        "accelerators, `automl_image_training_node` and `batch_prediction_node`; RESOURCE/spot for spot machines.",
+        default=(),
+        read=_prices,
+    )
+
     call_deadline_s: float = _setting("Longest wait for one call to a Google service.", default=20.0, read=float)
     function_timeout_s: float = _setting("Time-out of a function.", default=60.0, read=float)
     ack_deadline_s: float = _setting("Ack deadline of the push subscriptions.", default=90.0, read=float)
@@ -96,6 +134,11 @@ class Settings:
     retry_backoff_s: float = _setting("Wait before the second attempt of a job; doubles.", default=60.0, read=float)
     quota_backoff_s: float = _setting("Wait after a create was refused for quota.", default=120.0, read=float)
     quota_limit_s: float = _setting("Longest wait for quota before the run fails.", default=86400.0, read=float)
+    deleted_check_s: float = _setting(
+        "How often a run under way is looked up in Labelbox, to stop it if its model run was deleted.",
+        default=900.0,
+        read=float,
+    )
     early_hint_s: float = _setting("Age up to which an early end hint is refused.", default=300.0, read=float)
     labelbox_timeout_s: float = _setting("Longest wait for one Labelbox request.", default=5.0, read=float)
 

@@ -10,8 +10,9 @@ from orchestrator.messages import LastWord
 from orchestrator.services import Handling
 
 
-def cancel(handling: Handling, run_id: RunId, by: str, reason: str = "") -> bool:
-    """Ask to stop a run. False if it is unknown or had finished before, so that there is nothing to stop.
+def cancel(handling: Handling, run_id: RunId, by: str, reason: str = "", *, gone: bool = False) -> bool:
+    """Ask to stop a run. False if it is unknown or had finished before, so that there is nothing to stop. `gone` says
+    that Labelbox has no such model run any more.
 
     Safe to repeat: the request is write-once, so the first one's words stand; a second message finds the work done.
     """
@@ -20,7 +21,7 @@ def cancel(handling: Handling, run_id: RunId, by: str, reason: str = "") -> bool
         return False
     # Marked first: reconcile then reads the run's facts even if nothing after this line happens.
     handling.ledger.mark_look(run_id)
-    handling.ledger.record(run_id, CancelRequested(by=by, reason=reason))
+    handling.ledger.record(run_id, CancelRequested(by=by, reason=reason, gone=gone))
     handling.services.reached("cancel-requested")
     logs.info("A cancel was requested", run=run_id, reason=reason)
     try:

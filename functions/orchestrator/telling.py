@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from orchestrator import logs
+from orchestrator.deleted_runs import is_gone, stop_deleted
 from orchestrator.errors import LabelboxRefused, LabelboxUnavailable, Unavailable
 from orchestrator.facts import Told
 from orchestrator.identities import RunId
@@ -61,6 +62,8 @@ def _send(handling: Handling, run: Run, telling: Telling) -> Told:
             logs.critical("Labelbox refuses the API key: put a valid one into the secret", run=run.id)
             raise LabelboxUnavailable("Labelbox refuses the API key") from refused
         logs.error("Labelbox does not know the model run any more", run=run.id, status=telling.status)
+        if run.finished is None and is_gone(handling, run):
+            stop_deleted(handling, run)
         return Told(telling.key, telling.status, refused=True)
     logs.info("Told Labelbox", run=run.id, status=telling.status)
     return Told(telling.key, telling.status, metadata_keys=keys)

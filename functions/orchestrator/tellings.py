@@ -54,7 +54,7 @@ class _Newest:
 
 
 def _newest(run: Run, settings: Settings) -> _Newest | None:
-    if run.accepted.abandoned:
+    if run.accepted.abandoned or (run.cancel and run.cancel.gone):
         return None
     if run.finished:
         return _Newest("finished", Finished.path, run.finished.outcome)

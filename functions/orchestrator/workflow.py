@@ -13,6 +13,7 @@ from orchestrator.identities import AttemptRef
 from orchestrator.pipelines import CustomJob, JobSpec
 from orchestrator.run import Attempt, Run
 from orchestrator.settings import Settings
+from orchestrator.spending import Job, launch_problem
 from orchestrator.vertex import JobReading
 
 CANCEL_BOUND = timedelta(minutes=15)
@@ -86,9 +87,24 @@ def next_step(run: Run, now: datetime, settings: Settings) -> Step:
         return Finish(_failed_of_problems(run, run.configured.problems))
     for stage, job in run.pipeline.jobs():
         step = _step_of_job(run, stage.name, stage.topic, job, now, settings)
+        if isinstance(step, Launch) and (passed := _passed_cap(run, step, job, settings)):
+            return passed
         if step is not None:
             return step
     return Finish(Finished("COMPLETE"))
+
+
+_CAP_HINT = "ask whoever runs this deployment to raise the cap, or train with a smaller machine, budget or time limit"
+
+
+def _passed_cap(run: Run, step: Launch, job: Job, settings: Settings) -> Finish | None:
+    """The end of a run whose next launch would pass a cap. An attempt whose claim ran out may have a job already, so
+    it is taken over first; nothing else of the run has been used since it was first claimed."""
+    attempt = run.attempt(step.ref)
+    if attempt and attempt.claims and not attempt.claims[-1].refused:
+        return None
+    problem = launch_problem(run, step.ref.stage, job, settings)
+    return Finish(Finished("FAILED", sentence(problem), _CAP_HINT)) if problem else None
 
 
 def _failed_of_problems(run: Run, problems: tuple[str, ...]) -> Finished:

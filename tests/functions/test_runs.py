@@ -396,12 +396,12 @@ def test_an_old_hint_is_not_refused_because_another_handler_holds_the_next_claim
 
 def test_an_unknown_or_bad_parameter_fails_the_run_before_anything_is_launched() -> None:
     world = World()
-    world.labelbox.configs["mr-1"] = {"learningRate": 3, "seed": "many", "minimumExamples": 0}
+    world.labelbox.configs["mr-1"] = {"momentum": 3, "seed": "many", "minimumExamples": 0}
     world.start()
     assert world.jobs.requests == []
     assert world.labelbox.statuses() == ["FAILED"]
     error = world.labelbox.told[-1][3]
-    assert "learningRate is no parameter" in error and "seed must be an integer" in error
+    assert "momentum is no parameter" in error and "seed must be an integer" in error
 
 
 def test_a_parameter_of_the_config_reaches_the_job_in_either_spelling() -> None:

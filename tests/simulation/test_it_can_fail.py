@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from orchestrator import advancing, hints, launching, observing, reconcile, webhook, workflow
+from orchestrator import (
+    advancing,
+    deleted_runs,
+    hints,
+    launching,
+    observing,
+    reconcile,
+    retrying,
+    telling,
+    webhook,
+    workflow,
+)
+from orchestrator.errors import LabelboxUnavailable
 from orchestrator.facts import Accepted, Claimed, Ended, Launched
 from orchestrator.identities import RunId
 from orchestrator.job_requests import job_request
@@ -146,6 +159,43 @@ def send_without_checking(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reconcile, "told_last", lambda *_: True)
 
 
+def spend_beyond_the_cap(patch: pytest.MonkeyPatch) -> None:
+    """Nobody adds up what a run has used before its next launch."""
+    patch.setattr(workflow, "launch_problem", lambda *_: None)
+
+
+def go_on_without_a_model_run(patch: pytest.MonkeyPatch) -> None:
+    """A model run that Labelbox does not know is told nothing, and its jobs go on."""
+    patch.setattr(telling, "is_gone", lambda *_: False)
+    patch.setattr(reconcile, "look_for_deleted", lambda *_: None)
+
+
+def take_an_unknown_answer_for_a_deletion(patch: pytest.MonkeyPatch) -> None:
+    """A Labelbox that does not answer is taken for one that has no such model run."""
+
+    def is_gone(handling: Handling, run: Run) -> bool:
+        try:
+            return real(handling, run)
+        except LabelboxUnavailable:
+            return True
+
+    real = deleted_runs.is_gone
+    for room in (telling, deleted_runs):
+        patch.setattr(room, "is_gone", is_gone)
+
+
+def take_over_what_never_ended(patch: pytest.MonkeyPatch) -> None:
+    """A run that goes on from a stage takes over an end that its own older run did not have."""
+    real = retrying._accepted
+
+    def accepted(*arguments: Any) -> Accepted:
+        made = real(*arguments)
+        reused = {name: {**end, "outputs": {"out": "gs://elsewhere"}} for name, end in made.reused.items()}
+        return replace(made, reused=reused)
+
+    patch.setattr(retrying, "_accepted", accepted)
+
+
 RULES: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (record_before_claim, "was doubled by handlers that were in time"),
     (no_settle, "still runs"),
@@ -158,6 +208,10 @@ RULES: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (nack_early_hints_for_ever, "a hint was refused"),
     (drop_the_marker_early, "Labelbox shows"),
     (send_without_checking, "Labelbox shows"),
+    (spend_beyond_the_cap, "beyond the cap"),
+    (go_on_without_a_model_run, "on long after its model run had been deleted"),
+    (take_an_unknown_answer_for_a_deletion, "and Labelbox has its model run"),
+    (take_over_what_never_ended, "which the run before it did not end with"),
 ]
 
 

@@ -20,7 +20,17 @@ KNOWN = {item.name.upper() for item in fields(Settings)}
 # Read by the functions framework, not by our settings.
 FRAMEWORK = {"THREADS"}
 # Set only where a deployment chose them.
-CHOSEN = {"DATA_BUCKETS", "RESOURCE_LABELS", "JOB_NETWORK", "KMS_KEY_NAME"}
+CHOSEN = {
+    "DATA_BUCKETS",
+    "RESOURCE_LABELS",
+    "JOB_NETWORK",
+    "KMS_KEY_NAME",
+    "MAX_JOB_HOURS",
+    "MAX_RUN_HOURS",
+    "MAX_JOB_COST",
+    "MAX_RUN_COST",
+    "HOURLY_PRICES",
+}
 # Settings that no deployment sets: endpoints and keys for a laptop, and times and switches that are not for changing.
 LOCAL = {
     "LABELBOX_API_KEY": "a value would be in the state; LABELBOX_API_KEY_SECRET names the secret",
@@ -35,6 +45,7 @@ LOCAL = {
     "QUOTA_BACKOFF_S": "the code's default",
     "QUOTA_LIMIT_S": "the code's default",
     "EARLY_HINT_S": "the code's default",
+    "DELETED_CHECK_S": "the code's default",
     "LABELBOX_TIMEOUT_S": "the code's default",
 }
 # Set by terraform/tests, or while a deployment is taken away.
@@ -93,6 +104,10 @@ def test_options_reach_the_settings_that_the_code_reads(second: State) -> None:
     settings = Settings.from_environment(given)
     assert settings.data_buckets == "proj-one-model-training-sources"
     assert settings.max_active_runs == 5
+    assert (settings.max_job_hours, settings.max_run_hours) == (10, 24.5)
+    assert (settings.max_job_cost, settings.max_run_cost) == (20, 50)
+    prices = {"n1-standard-8": 0.5, "n1-standard-8/spot": 0.2, "automl_image_training_node": 3.5}
+    assert dict(settings.hourly_prices) == prices
     assert settings.allowed_machines == ("e2-standard-4", "n1-standard-8")
     assert settings.reconcile_period_s == 300
     assert settings.image_tag == "v2"
