@@ -73,8 +73,8 @@ class Plan:
 def plan(deployment: Deployment, age: timedelta) -> Plan:
     """What belongs to runs that finished longer ago than `age`. Reads and lists only.
 
-    Facts stay: they are the record of what happened. So do image bytes, which runs share. A model with an alias of
-    its own, or deployed to an endpoint, stays, and so does its run's data.
+    Facts stay: they are the record of what happened. So do image bytes, which runs share. A version of a model with
+    an alias (`default`, too), or deployed to an endpoint, stays, and so does its run's data.
     """
     limit = deployment.services.now() - age
     marked = {marker.run for marker in deployment.ledger.active()}

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from google.cloud import aiplatform_v1
 from google.cloud.aiplatform_v1.services.dataset_service.transports import DatasetServiceGrpcTransport
+from google.cloud.aiplatform_v1.services.model_service.transports import ModelServiceGrpcTransport
 
 from local.cloud import EmbeddedCloud
 from ops.cleaning import carry_out, plan
@@ -134,6 +135,39 @@ def test_clean_removes_objects_and_data_sets_of_the_run_and_of_no_other(
     assert [item.name for item in store.list("data/old-one/")] == ["data/old-one/2/a/training.jsonl"]
     assert plan(deployment, timedelta(0)).is_empty
     store.delete(f"{other.facts}accepted.json")
+
+
+def test_clean_removes_versions_that_nobody_named_and_keeps_the_others_with_their_runs_data(
+    cloud: EmbeddedCloud, deployment: Deployment
+) -> None:
+    store, ledger = deployment.services.store, Ledger(deployment.services.store, "test")
+    pipeline = dump(read_pipelines()[TEXT])
+    runs = [RunId("versions", number) for number in (1, 2, 3, 4)]
+    model = f"{deployment.settings.parent}/models/of-many-runs"
+    with grpc.insecure_channel(cloud.vertex.host) as channel:
+        client = aiplatform_v1.ModelServiceClient(transport=ModelServiceGrpcTransport(channel=channel))
+        for run in runs:
+            ledger.record(run, Accepted("versions", "", TEXT, "key", pipeline, "", "", ""))
+            ledger.record(run, Finished("COMPLETE"))
+            store.create(f"data/{run.slug}/{run.number}/a/model/weights", b"{}")
+            labels = {"lb_deployment": "local", "lb_model_run": run.slug, "lb_run_number": str(run.number)}
+            given = {"display_name": "m", "labels": labels, "container_spec": {"image_uri": "us-docker.pkg.dev/p/r/i"}}
+            place = {"parent_model": model} if run.number > 1 else {"model_id": "of-many-runs"}
+            request = {"parent": deployment.settings.parent, "model": given, **place}
+            client.upload_model(request=request).result(timeout=30)
+        client.merge_version_aliases(name=f"{model}@2", version_aliases=["default"])
+        client.merge_version_aliases(name=f"{model}@3", version_aliases=["golden"])
+        planned = plan(deployment, timedelta(0))
+        reasons = {item.name: item.kept_for for item in planned.kept if item.name.startswith(model)}
+        assert reasons == {f"{model}@2": "has the alias default", f"{model}@3": "has the alias golden"}
+        carry_out(deployment, planned)
+        left = {item.version_id for item in client.list_model_versions(name=model)}
+        assert left == {"2", "3"}
+        names = [item.name for item in store.list("data/versions/")]
+        assert names == [f"data/versions/{number}/a/model/weights" for number in (2, 3)]
+        client.delete_model(name=model).result(timeout=30)
+    carry_out(deployment, plan(deployment, timedelta(0)))
+    assert not list(store.list("data/versions/"))
 
 
 def test_job_logs_of_the_cloud_come_by_pages_oldest_first() -> None:

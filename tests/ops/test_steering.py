@@ -225,15 +225,24 @@ def test_clean_leaves_runs_that_are_not_over_for_long(world: World, ops: Command
 
 
 @pytest.mark.parametrize(
-    ("aliases", "deployed", "kept"),
-    [(["default"], [], ""), (["default", "champion"], [], "has the alias champion"), ([], ["d"], "is deployed")],
+    ("is_version", "aliases", "deployed", "kept"),
+    [
+        (False, ["default"], [], ""),
+        (False, ["default", "champion"], [], "has the alias champion"),
+        (False, [], ["d"], "is deployed"),
+        (True, [], [], ""),
+        (True, ["default"], [], "has the alias default"),
+        (True, ["champion"], [], "has the alias champion"),
+        (True, [], ["d"], "is deployed"),
+    ],
 )
-def test_a_model_with_an_alias_of_its_own_or_an_endpoint_stays(
-    aliases: list[str], deployed: list[str], kept: str
+def test_a_model_or_version_with_an_alias_or_an_endpoint_stays(
+    is_version: bool, aliases: list[str], deployed: list[str], kept: str
 ) -> None:
     references = [aiplatform_v1.DeployedModelRef(endpoint="e", deployed_model_id=item) for item in deployed]
     model = aiplatform_v1.Model(version_aliases=aliases, deployed_models=references)
-    assert _kept_for(model).startswith(kept) and bool(_kept_for(model)) == bool(kept)
+    said = _kept_for(model, is_version=is_version)
+    assert said.startswith(kept) and bool(said) == bool(kept)
 
 
 @pytest.mark.parametrize(
