@@ -82,6 +82,8 @@ class ProcessRun:
         bucket, _, prefix = uri.removeprefix("gs://").partition("/")
         found: dict[str, bytes] = {}
         for blob in self.storage.list_blobs(bucket, prefix=prefix):
+            if "/checkpoints/" in blob.name:
+                continue  # kept while a training runs, as often as its clock says
             content = blob.download_as_bytes().replace(uri.rstrip("/").encode(), b"HERE")
             found[blob.name.removeprefix(prefix)] = _TIME.sub(b"THEN", content)
         return found
@@ -122,3 +124,10 @@ def replayed(engine: Engine, image: str, job: Launched, run: ProcessRun) -> tupl
     result = json.loads(run.files(last)[f"{job.number}/result.json"])
     assert result["outputs"], f"{job.folder} promised nothing"
     return run.files(output), run.files(again)
+
+
+def first_difference(one: bytes, other: bytes) -> tuple[bytes, bytes]:
+    """What stands around the first byte that differs."""
+    pairs = enumerate(zip(one, other, strict=False))
+    at = next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+    return one[max(0, at - 60) : at + 60], other[max(0, at - 60) : at + 60]
