@@ -10,7 +10,9 @@ from typing import Any
 
 from ops.deployment import Deployment
 from ops.errors import NotFound
-from orchestrator.identities import OwnObject
+from orchestrator.identities import OwnObject, RunId
+from orchestrator.retrying import retry_from, stage_to_go_on_from
+from orchestrator.run import Run
 
 _FOLDER = "dead/"
 _SETTLED = ".settled.json"
@@ -107,6 +109,38 @@ def choose(letters: list[DeadLetter], ids: tuple[str, ...]) -> list[DeadLetter]:
     if unknown := [name for name in ids if name not in by_id]:
         raise NotFound(f"There is no dead letter {', '.join(unknown)}", "python -m ops replay lists them")
     return [by_id[name] for name in ids]
+
+
+def replay(deployment: Deployment, letter: DeadLetter) -> str:
+    """Do once more what a message asked for, mark it as dealt with, and say how.
+
+    A stage event of a run that has ended can do nothing any more: its run goes on as a new one, which takes over what
+    the ended stages left. Any other message is sent again. Safe to repeat: the second time the run was followed by
+    another already; BadRequest says why a run cannot go on, and then the message stays to be replayed.
+    """
+    run = _ended_run(deployment, letter)
+    if run is None or run.finished is None:
+        republish(deployment, letter)
+        return "sent again"
+    newest = deployment.ledger.newest_number(run.id.slug)
+    if run.finished.outcome == "COMPLETE":
+        how = f"{run.id} is COMPLETE: nothing to do"
+    elif run.cancel:
+        how = f"{run.id} was cancelled by {run.cancel.by}: nothing to do"
+    elif newest > run.id.number:
+        how = f"{run.id} was followed by {RunId(run.id.slug, newest)}: nothing to do"
+    else:
+        stage = stage_to_go_on_from(run)
+        how = f"goes on as {retry_from(deployment.services.begin(), run.id, stage, {})} from {stage}"
+    settle(deployment, letter, how)
+    return how
+
+
+def _ended_run(deployment: Deployment, letter: DeadLetter) -> Run | None:
+    """The run of a stage event, if it has ended."""
+    run_id = RunId.parse(letter.run) if _body(letter.data).get("kind") == "stage_requested" else None
+    run = deployment.ledger.load(run_id) if run_id else None
+    return run if run and run.finished else None
 
 
 def republish(deployment: Deployment, letter: DeadLetter) -> None:

@@ -10,7 +10,9 @@ from rich.console import RenderableType
 
 from ops.cancelling import cancel as cancel_run
 from ops.cleaning import Plan, carry_out, plan, read_age
-from ops.dead_letters import DeadLetter, choose, dead_letters, republish, settle
+from ops.dead_letters import DeadLetter, choose, dead_letters, settle
+from ops.dead_letters import replay as replay_letter
+from ops.deployment import Deployment
 from ops.errors import Misuse, OpsError
 from ops.names import pairs, pipeline_option, run_argument
 from ops.operator import Operator, OpsCommand, pass_operator
@@ -119,7 +121,11 @@ def _wait_for_end(operator: Operator, run: Run) -> int:
 @click.option("--settled", is_flag=True, help="List those that were dealt with, too.")
 @pass_operator
 def replay(operator: Operator, ids: tuple[str, ...], every: bool, dismiss: bool, settled: bool) -> int:
-    """List the messages that no function could serve; with IDs or --all, send them once more."""
+    """List the messages that no function could serve; with IDs or --all, do what they asked for.
+
+    A message of a run under way is sent again. A run that failed for it goes on as a new run, from the stage that did
+    not end; what the stages before it left is used again.
+    """
     if ids and every:
         raise Misuse("Give IDs or --all, not both", "python -m ops replay lists the IDs")
     deployment = operator.deployment
@@ -132,17 +138,19 @@ def replay(operator: Operator, ids: tuple[str, ...], every: bool, dismiss: bool,
     chosen = choose(letters, ids) if ids else letters
     if lost := [letter.id for letter in chosen if not letter.topic and not dismiss]:
         raise OpsError(f"Nobody can tell the topic of {', '.join(lost)}", "look at its data, then replay --dismiss it")
-    for letter in chosen:
-        if dismiss:
-            settle(deployment, letter, "dismissed")
-        else:
-            republish(deployment, letter)
-    how = "dismissed" if dismiss else "sent again"
+    done = [(letter, _dealt_with(deployment, letter, dismiss)) for letter in chosen]
     operator.screen.show(
-        [{"id": letter.id, "topic": letter.topic, "done": how} for letter in chosen],
-        *([f"{letter.id}  {letter.topic}  {how}" for letter in chosen] or ["no dead letters"]),
+        [{"id": letter.id, "topic": letter.topic, "done": how} for letter, how in done],
+        *([f"{letter.id}  {letter.topic}  {how}" for letter, how in done] or ["no dead letters"]),
     )
     return 0
+
+
+def _dealt_with(deployment: Deployment, letter: DeadLetter, dismiss: bool) -> str:
+    if not dismiss:
+        return replay_letter(deployment, letter)
+    settle(deployment, letter, "dismissed")
+    return "dismissed"
 
 
 def _listed(letters: list[DeadLetter]) -> list[RenderableType]:
@@ -153,8 +161,8 @@ def _listed(letters: list[DeadLetter]) -> list[RenderableType]:
     return [
         table("", columns, rows),
         "",
-        "python -m ops replay ID... (or --all) sends them again; --dismiss only marks them as dealt with.",
-        "A run that has ended stays ended, whatever is sent: `retry` starts a new one.",
+        "python -m ops replay ID... (or --all) sends them again, or goes on with a failed run as a new",
+        "one, from the stage that did not end. --dismiss only marks them as dealt with.",
     ]
 
 

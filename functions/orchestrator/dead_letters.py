@@ -9,7 +9,7 @@ from orchestrator import logs
 from orchestrator.advancing import finish
 from orchestrator.errors import NewerVersion, ServiceError, UnreadableMessage, sentence
 from orchestrator.facts import Finished
-from orchestrator.messages import Delivery, read_stage_requested
+from orchestrator.messages import Delivery, StageRequested, read_stage_requested
 from orchestrator.reply import DONE, Reply
 from orchestrator.run import Run
 from orchestrator.services import Handling
@@ -47,8 +47,7 @@ def on_dead_letter(handling: Handling, delivery: Delivery) -> Reply:
     except (UnreadableMessage, NewerVersion) as error:
         keep(handling, delivery, f"dead letter: {error.sentence}")
         return DONE
-    keep(handling, delivery, f"dead letter of stage {message.stage}")
-    run = handling.ledger.load(message.run)
+    run = _run_or_keep(handling, delivery, message)
     if run is None:
         return DONE
     step = next_step(run, handling.services.now(), handling.services.settings)
@@ -59,6 +58,18 @@ def on_dead_letter(handling: Handling, delivery: Delivery) -> Reply:
         finish(handling, run, Finished("FAILED", sentence(text), hint))
     tell(handling, message.run)
     return DONE
+
+
+def _run_or_keep(handling: Handling, delivery: Delivery, message: StageRequested) -> Run | None:
+    """The run of a dead stage message, which is kept with what was wrong, whether its run can be read or not."""
+    reason = f"dead letter of stage {message.stage}"
+    try:
+        run = handling.ledger.load(message.run)
+    except ServiceError:
+        keep(handling, delivery, reason)
+        raise
+    keep(handling, delivery, f"{reason}: {_last_trouble(run) if run else f'there is no run {message.run}'}")
+    return run
 
 
 def _last_trouble(run: Run) -> str:

@@ -25,7 +25,7 @@ def retry_from(handling: Handling, run_id: RunId, stage: str, changes: Mapping[s
     second call is refused then, since its number is taken; a lost first event is published by reconcile.
     """
     older = handling.ledger.load(run_id)
-    if older is None or older.accepted.abandoned or older.configured is None:
+    if older is None or older.accepted.abandoned:
         raise BadRequest([f"there is no run {run_id} that got as far as a stage"], http_status=404)
     pipeline = handling.services.pipelines.get(older.accepted.model_type)
     if pipeline is None:
@@ -44,6 +44,16 @@ def retry_from(handling: Handling, run_id: RunId, stage: str, changes: Mapping[s
     except Unavailable as error:
         logs.error("The first event was not published; reconcile will", run=following, reason=error.sentence)
     return following
+
+
+def stage_to_go_on_from(run: Run) -> str:
+    """The first stage of a run that did not end well: where a new run can go on with what this one finished."""
+    ended = run.ended_jobs()
+    stages = run.pipeline.stages
+    return next(
+        (stage.name for stage in stages if any((stage.name, job.name) not in ended for job in stage.jobs)),
+        stages[-1].name,
+    )
 
 
 def _problems(handling: Handling, older: Run, pipeline: Pipeline, stage: str, changes: Mapping[str, Any]) -> list[str]:
@@ -74,12 +84,16 @@ def _problems(handling: Handling, older: Run, pipeline: Pipeline, stage: str, ch
     return problems
 
 
+def _still_known(parameters: Mapping[str, Any], pipeline: Pipeline) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name in pipeline.parameters}
+
+
 def _accepted(handling: Handling, older: Run, pipeline: Pipeline, stage: str, changes: Mapping[str, Any]) -> Accepted:
     services, before = handling.services, older.accepted
-    assert older.configured
     names = [item.name for item in pipeline.stages]
     kept = {(item.name, job.name) for item in pipeline.stages[: names.index(stage)] for job in item.jobs}
-    known = {name: value for name, value in older.configured.parameters.items() if name in pipeline.parameters}
+    # A run that was lost before its parameters were settled has only its config, and none if Labelbox did not answer.
+    config = before.config if older.configured is None else _still_known(older.configured.parameters, pipeline)
     return Accepted(
         model_run_id=before.model_run_id,
         model_id=before.model_id,
@@ -89,7 +103,7 @@ def _accepted(handling: Handling, older: Run, pipeline: Pipeline, stage: str, ch
         image_repository=services.settings.image_repository,
         image_tag=services.settings.image_tag,
         body_sha256=before.body_sha256,
-        config={**known, **changes},
+        config=None if config is None and not changes else {**(config or {}), **changes},
         clears=tuple(sorted({key for told in older.told.values() for key in told.metadata_keys})),
         reused={
             f"{name}/{job}": {
