@@ -165,6 +165,11 @@ variable "limits" {
   }
 
   validation {
+    condition     = alltrue([for resource, price in var.limits.hourly_prices : can(regex("^[A-Za-z0-9_-]+(/spot)?$", resource)) && price >= 0])
+    error_message = "limits.hourly_prices must be prices by machine type, accelerator, automl_image_training_node or batch_prediction_node, with /spot for spot machines."
+  }
+
+  validation {
     condition = alltrue([
       for cap in [var.limits.max_job_hours, var.limits.max_run_hours, var.limits.max_job_cost, var.limits.max_run_cost] :
       cap == null ? true : cap > 0

@@ -138,6 +138,14 @@ run "more_bad_values" {
   expect_failures = [var.job_secrets, var.automl_regions]
 }
 
+run "a_cap_without_prices" {
+  command = plan
+  variables {
+    limits = { max_run_cost = 100 }
+  }
+  expect_failures = [var.limits]
+}
+
 run "a_job_never_reads_the_signing_secret" {
   command = plan
   variables {

@@ -77,14 +77,17 @@ class ProcessRun:
             found.append(Launched(folders[name], job.name.rpartition("/")[2], tuple(container.args), environment))
         return found
 
-    def files(self, uri: str) -> dict[str, bytes]:
-        """Contents of all files below a gs:// folder, by what follows it; addresses and times are taken out."""
+    def files(self, uri: str, ending: str) -> dict[str, bytes]:
+        """Contents of all files below a gs:// folder, by what follows it; its address, that of the job's ending, and
+        times are taken out."""
         bucket, _, prefix = uri.removeprefix("gs://").partition("/")
         found: dict[str, bytes] = {}
         for blob in self.storage.list_blobs(bucket, prefix=prefix):
             if "/checkpoints/" in blob.name:
                 continue  # kept while a training runs, as often as its clock says
-            content = blob.download_as_bytes().replace(uri.rstrip("/").encode(), b"HERE")
+            content = (
+                blob.download_as_bytes().replace(uri.rstrip("/").encode(), b"HERE").replace(ending.encode(), b"END")
+            )
             found[blob.name.removeprefix(prefix)] = _TIME.sub(b"THEN", content)
         return found
 
@@ -121,9 +124,9 @@ def replayed(engine: Engine, image: str, job: Launched, run: ProcessRun) -> tupl
         "OMP_NUM_THREADS": "2",
     }
     engine.start(image, *arguments, environment=environment)
-    result = json.loads(run.files(last)[f"{job.number}/result.json"])
+    result = json.loads(run.files(last, last)[f"{job.number}/result.json"])
     assert result["outputs"], f"{job.folder} promised nothing"
-    return run.files(output), run.files(again)
+    return run.files(output, ending), run.files(again, last)
 
 
 def first_difference(one: bytes, other: bytes) -> tuple[bytes, bytes]:

@@ -46,6 +46,7 @@ LOCAL = {
     "QUOTA_LIMIT_S": "the code's default",
     "EARLY_HINT_S": "the code's default",
     "DELETED_CHECK_S": "the code's default",
+    "DELETED_CHECK_S": "the code's default",
     "LABELBOX_TIMEOUT_S": "the code's default",
 }
 # Set by terraform/tests, or while a deployment is taken away.
@@ -110,6 +111,9 @@ def test_options_reach_the_settings_that_the_code_reads(second: State) -> None:
     assert dict(settings.hourly_prices) == prices
     assert settings.allowed_machines == ("e2-standard-4", "n1-standard-8")
     assert settings.reconcile_period_s == 300
+    caps = (settings.max_job_hours, settings.max_run_hours, settings.max_job_cost, settings.max_run_cost)
+    assert caps == (10, 24.5, 20, 50)
+    assert dict(settings.hourly_prices)["n1-standard-8/spot"] == 0.2
     assert settings.image_tag == "v2"
     assert settings.labelbox_endpoint == "https://labelbox.example.com/graphql"
 
