@@ -171,7 +171,7 @@ def _listed(letters: list[DeadLetter]) -> list[RenderableType]:
 @click.option("--yes", "sure", is_flag=True, help="Remove; without it only what would be removed is shown.")
 @pass_operator
 def clean(operator: Operator, older_than: str, sure: bool) -> int:
-    """Remove data, data sets and models of old runs. Facts, reports, metrics and models with an alias stay."""
+    """Remove data, data sets and models of old runs. Facts, reports, metrics and versions with an alias stay."""
     deployment = operator.deployment
     planned = plan(deployment, read_age(older_than))
     if sure:
