@@ -4,12 +4,10 @@ Which classes are kept is known only when all rows were seen, so rows wait in a 
 The same export gives the same bytes.
 """
 
-import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from jobkit.classification import AnswerReader, Verdict, kept_classes, multiple_choice, single_choice
 from jobkit.dataset_files import Written, write_rows
@@ -20,6 +18,7 @@ from jobkit.export import ExportRow
 from jobkit.manifest import ManifestRow
 from jobkit.ontology import Option, Question, display_names
 from jobkit.splits import SPLITS, TRAINING
+from jobkit.spool import Spool
 from jobkit.storage import Storage
 
 FEWEST_CLASSES = 2
@@ -48,7 +47,7 @@ class ChoiceDataset:
         self._not_chosen: Counter[str] = Counter()
         self._labelled_in: Counter[str] = Counter()
         self._duplicates = SplitDuplicates()
-        self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
+        self._spool = Spool()
         self._several = 0
         self.report = DatasetReport("single" if rules.single else "multiple", ())
 
@@ -76,8 +75,7 @@ class ChoiceDataset:
                 self._counts[option][split] += 1
         self._duplicates.add(content, split)
         nested = list(_nested(row)) if row.labels else []
-        waiting = [row.data_row_id, row.global_key, content, split, labels, note, nested]
-        self._spool.write(json.dumps(waiting, ensure_ascii=False).encode("utf-8") + b"\n")
+        self._spool.add([row.data_row_id, row.global_key, content, split, labels, note, nested])
 
     def _usable(self, verdict: Verdict, split: str) -> tuple[list[str], str]:
         """The options to learn and judge by, or the note why the row is only predicted."""
@@ -138,9 +136,7 @@ class ChoiceDataset:
 
     def _rows(self, kept: frozenset[str]) -> Iterator[ManifestRow]:
         """The waiting rows in the export's order, with the classes that were kept; fills the report's counts."""
-        self._spool.seek(0)
-        for line in self._spool:
-            data_row_id, global_key, content, split, labels, note, nested = json.loads(line)
+        for data_row_id, global_key, content, split, labels, note, nested in self._spool.rows():
             names = tuple(self._names[option] for option in labels if option in kept)
             if self._rules.single and not note and not names:
                 note = "class_left_out"

@@ -5,11 +5,10 @@ wait in a file on disk and are written after. The same export gives the same byt
 """
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from jobkit.classification import kept_classes
 from jobkit.dataset_files import Written, write_rows
@@ -22,10 +21,12 @@ from jobkit.ner.labels import EntityReader, RowEntities
 from jobkit.ner.spans import CODE_POINTS, UTF16, Entity
 from jobkit.ontology import Tool, display_names
 from jobkit.splits import ML_USE, SPLITS, TRAINING
+from jobkit.spool import Spool
 from jobkit.storage import Storage
 
 TASK = "entities"
-_encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for each row
+# json.dumps would make an encoder for each row; what is written is made here and holds no circle.
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class EntityDataset:
         self._labelled_in: Counter[str] = Counter()
         self._units: Counter[str] = Counter()
         self._duplicates = SplitDuplicates()
-        self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
+        self._spool = Spool()
         self.skipped_entities = Tally()
         self.report = DatasetReport(TASK, ())
 
@@ -105,14 +106,12 @@ class EntityDataset:
         self._duplicates.add(content, split)
         found = [] if note else [(one.start, one.end, one.name) for one in read.entities]
         unit = read.unit if read.wide else CODE_POINTS
-        waiting = [row.data_row_id, row.global_key, content, split, found, note, unit, read.nested]
-        self._spool.write(_encode(waiting).encode("utf-8") + b"\n")
+        self._spool.add([row.data_row_id, row.global_key, content, split, found, note, unit, read.nested])
 
     def _count(self, read: RowEntities, split: str) -> None:
         self._labelled_in[split] += 1
-        for entity in read.entities:
-            self._entities[entity.name][split] += 1
-        for key in {entity.name for entity in read.entities}:
+        for key, count in Counter([entity.name for entity in read.entities]).items():
+            self._entities[key][split] += count
             self._rows_with[key][split] += 1
 
     def write(self, storage: Storage, folder: str) -> Written:
@@ -162,10 +161,8 @@ class EntityDataset:
 
     def _rows(self, kept: frozenset[str]) -> Iterator[ManifestRow]:
         """The waiting rows in the export's order, with the classes that were kept; fills the report's counts."""
-        self._spool.seek(0)
         common = self.unit
-        for line in self._spool:
-            data_row_id, global_key, content, split, found, note, unit, nested = json.loads(line)
+        for data_row_id, global_key, content, split, found, note, unit, nested in self._spool.rows():
             entities = [
                 {"start": start, "end": end, "name": self._names[key]} for start, end, key in found if key in kept
             ]

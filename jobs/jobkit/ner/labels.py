@@ -68,15 +68,22 @@ class EntityReader:
         entities, note = self._agreed(votes)
         final, _, overlaps = without_overlaps(entities)
         skipped += [OVERLAPPING] * overlaps
-        nested = [one for pairs in wanted for annotation, _ in pairs for one in _nested(annotation)]
+        nested = [
+            one
+            for pairs in wanted
+            for annotation, _ in pairs
+            if annotation.classifications
+            for one in _nested(annotation)
+        ]
         return RowEntities(final, note, tuple(skipped), unit, units.wide, nested)
 
     def _wanted(self, label: Label) -> list[tuple[ObjectAnnotation, str]]:
         """The label's annotations of the chosen tools, with their feature schema ids."""
         found = []
+        chosen, by_name = self._chosen, self._by_name
         for annotation in label.objects:
-            key = annotation.feature_schema_id or self._by_name.get(annotation.name, "")
-            if key in self._chosen:
+            key = annotation.feature_schema_id or by_name.get(annotation.name, "")
+            if key in chosen:
                 found.append((annotation, key))
             elif key in self._known:
                 self.not_chosen[key] += 1
@@ -108,11 +115,11 @@ def _vote(
         if span is None:
             skipped.append(place.reason)
             continue
-        key = (*span, tool)
+        key = (span[0], span[1], tool)
         if key in found:
             skipped.append(DUPLICATE)
         else:
-            found[key] = Entity(*key)
+            found[key] = Entity(span[0], span[1], tool)
     return (None if skipped and not found else list(found.values())), skipped
 
 

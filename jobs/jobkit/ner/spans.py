@@ -6,10 +6,10 @@ UTF-16 units (what a browser counts: an emoji is two). Inside, spans are code po
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 CODE_POINTS = "code_points"
 UTF16 = "utf16"
@@ -23,8 +23,7 @@ TOKEN_DIFFERS = "token_differs"  # noqa: S105 - a reason, not a secret
 Span = tuple[int, int]  # code points, end exclusive
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
+class Entity(NamedTuple):  # millions are made: a third of a dataclass's time
     """One entity of a text; `start` and `end` are code points, the end is exclusive."""
 
     start: int
@@ -68,8 +67,7 @@ def location_of(start: int, end: int, units: Units, unit: str) -> tuple[int, int
     return start, end - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """What a location means: by code points, by UTF-16 units (None where it does not fit), or why neither fits."""
 
     points: Span | None = None
@@ -85,9 +83,11 @@ class Located:
 def locate(text: str, location: object, units: Units) -> Located:
     """Reads one location of the export; offsets may be numbers or digits. A location without a token is only checked
     against the text's length."""
-    if not isinstance(location, Mapping):
+    if not isinstance(location, dict):
         return Located(reason=NO_LOCATION)
-    start, last = _whole(location.get("start")), _whole(location.get("end"))
+    start, last = location.get("start"), location.get("end")
+    if type(start) is not int or type(last) is not int:
+        start, last = _whole(start), _whole(last)
     if start is None or last is None or start < 0:
         return Located(reason=NO_LOCATION)
     if last < start:
@@ -95,6 +95,8 @@ def locate(text: str, location: object, units: Units) -> Located:
     token = location.get("token")
     token = token if isinstance(token, str) else None
     end = last + 1
+    if token and not units.wide and text[start:end] == token and len(token) == end - start:  # nearly all entities
+        return Located((start, end), (start, end))
     inside = end <= len(text)
     points = (start, end) if inside and (token is None or text[start:end] == token) else None
     if not units.wide:
@@ -116,9 +118,7 @@ def _by_utf16(text: str, start: int, end: int, token: str | None, units: Units) 
 
 def _whole(value: object) -> int | None:
     """An offset as a number, whole or written in digits; None for anything else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
+    if type(value) is int:  # not a bool
         return value
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
@@ -141,7 +141,7 @@ def without_overlaps(entities: Sequence[Entity]) -> tuple[tuple[Entity, ...], in
 
     Of two that overlap the longer stays, of equally long ones the one that stands or was named first.
     """
-    if all(before.end <= after.start for before, after in pairwise(entities)):
+    if not any(before.end > after.start for before, after in pairwise(entities)):
         return tuple(entities), 0, 0  # nearly all texts
     distinct = dict.fromkeys(entities)
     duplicates = len(entities) - len(distinct)

@@ -32,6 +32,8 @@ OPTIONAL = {
     "strict-classes": "false",
     "make-split": "false",
 }
+# json.dumps would make an encoder for each row; what is written is made here and holds no circle.
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
 class SplitFinder:
@@ -55,25 +57,23 @@ class SplitFinder:
 
 def single_line(row: ManifestRow) -> str:
     """Vertex's import line of a text with one class."""
-    return json.dumps(
+    return _encode(
         {
             "textContent": row.content,
             "classificationAnnotation": {"displayName": row.labels[0]},
             "dataItemResourceLabels": {ML_USE: row.split},
-        },
-        ensure_ascii=False,
+        }
     )
 
 
 def multiple_line(row: ManifestRow) -> str:
     """Vertex's import line of a text with any number of classes."""
-    return json.dumps(
+    return _encode(
         {
             "textContent": row.content,
             "classificationAnnotations": [{"displayName": name} for name in row.labels],
             "dataItemResourceLabels": {ML_USE: row.split},
-        },
-        ensure_ascii=False,
+        }
     )
 
 
