@@ -25,6 +25,7 @@ WARM_UP = 0.1  # of the training
 LARGEST_GRADIENT = 1.0
 CHECKPOINT_EVERY_S = 300.0  # within an epoch; at its end whenever it is cheap
 CHECKPOINT_SHARE = 0.1  # of the time may go into checkpoints
+CHEAP_S = 3.0  # a checkpoint that takes no longer is made after every epoch
 BUCKET = 32  # batches whose windows are sorted by length together, so that little is padded
 
 COMPLETE, EARLY_STOP, TIME_BUDGET = "complete", "early_stop", "time_budget"
@@ -169,7 +170,8 @@ class Fitting:
     def _keep(self, *, at_end: bool) -> None:
         """Keeps the standing, unless that takes too much of the time: then at a later epoch's end."""
         now = time.monotonic()
-        if self._checkpoints is None or (at_end and (now - self._kept) * CHECKPOINT_SHARE < self._keeping_s):
+        dear = self._keeping_s > CHEAP_S and (now - self._kept) * CHECKPOINT_SHARE < self._keeping_s
+        if self._checkpoints is None or (at_end and dear):
             return
         optimizer = {
             f"{number}.{name}": value.detach().cpu().clone()

@@ -14,6 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -139,7 +140,7 @@ def _loaded(folder: Path, kind: str, config: Any) -> Any:
 def _read(reader: Any, folder: Path, **more: Any) -> Any:
     try:
         return reader(str(folder), local_files_only=True, trust_remote_code=False, **more)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadConfiguration(
             f"The model {folder.name} cannot be read for this task ({type(error).__name__}).",
             "It must be an encoder that transformers knows, saved with its tokenizer and as safetensors.",
