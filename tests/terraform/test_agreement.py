@@ -46,7 +46,6 @@ LOCAL = {
     "QUOTA_LIMIT_S": "the code's default",
     "EARLY_HINT_S": "the code's default",
     "DELETED_CHECK_S": "the code's default",
-    "DELETED_CHECK_S": "the code's default",
     "LABELBOX_TIMEOUT_S": "the code's default",
 }
 # Set by terraform/tests, or while a deployment is taken away.
