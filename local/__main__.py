@@ -35,11 +35,14 @@ def parser() -> argparse.ArgumentParser:
         "--google-pubsub", action="store_true", help="Google's own Pub/Sub emulator (needs gcloud, Java)"
     )
     shared.add_argument("--local-dir", type=Path, default=ROOT / ".local", help="where state and summary.json go")
+    shared.add_argument("--port", type=int, default=0, help="of the page in the browser; a free one by default")
     commands = whole.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", parents=[shared], help="one sample model run from the request to COMPLETE")
     run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="the model run's config")
     run.add_argument("--timeout-s", type=float, default=1800.0, help="give up after so long")
-    commands.add_parser("up", parents=[shared], help="keep everything running, and print how to start a training")
+    run.add_argument("--keep", action="store_true", help="after the run, keep the page until Ctrl-C")
+    up = commands.add_parser("up", parents=[shared], help="keep everything running, with a page in the browser")
+    up.add_argument("--open", action="store_true", help="open the page in the browser")
     return whole
 
 
@@ -95,6 +98,9 @@ def _options(given: argparse.Namespace) -> RunOptions:
         refuse_predictions=given.refuse_predictions,
         google_pubsub=given.google_pubsub,
         timeout_s=getattr(given, "timeout_s", 0.0),
+        port=given.port,
+        keeps=getattr(given, "keep", False),
+        opens=getattr(given, "open", False),
         local_dir=given.local_dir.absolute(),
     )
 

@@ -6,10 +6,10 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from local.cloud import EmbeddedCloud
+from local.cloud import API_KEY, EmbeddedCloud
 
 FILE_NAME = "up.json"
 
@@ -28,6 +28,7 @@ class Address:
     job_logs: str
     environment: Mapping[str, str]
     pid: int
+    labelbox_api_key: str = API_KEY
     version: int = 1
 
     @classmethod
@@ -50,6 +51,13 @@ class Address:
         unfinished.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
         unfinished.replace(path)
         return path
+
+    @classmethod
+    def read(cls, folder: Path) -> Address:
+        """What `write` left in a folder; OSError or ValueError where there is none that can be read."""
+        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in known})
 
     @contextmanager
     def published(self, local_dir: Path) -> Iterator[None]:

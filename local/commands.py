@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
+import webbrowser
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ from rich.console import Console
 from local import deployment
 from local.address import Address
 from local.cloud import SERVICE_SECRET, CloudOptions, EmbeddedCloud
+from local.console.service import ConsoleService
 from local.functions import ROOT
 from local.job_environments import prepare
 from local.labelbox_side import ModelRunState, TrainingRequest
@@ -35,7 +38,8 @@ EXIT_COMPLETE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `run` was asked for."""
+    """What `run` or `up` was asked for. `port`: of the page, 0 for a free one. `keeps`: the cloud stays after
+    the run. `opens`: the page is opened in the browser."""
 
     pipeline: str
     offer: Offer = field(default_factory=Offer)
@@ -45,6 +49,9 @@ class RunOptions:
     refuse_predictions: bool = False
     google_pubsub: bool = False
     timeout_s: float = 900.0
+    port: int = 0
+    keeps: bool = False
+    opens: bool = False
     local_dir: Path = ROOT / ".local"
 
     @property
@@ -59,6 +66,11 @@ class RunOptions:
             settings=self.offer.settings,
         )
 
+    def console(self, cloud: EmbeddedCloud) -> ConsoleService:
+        """The page that shows this cloud."""
+        samples = {} if self.export else {name: self.offer.sample(name, draws=False) for name in self.offer.pipelines}
+        return ConsoleService(cloud, samples, self.port)
+
     def request(self) -> TrainingRequest:
         """The request for the model run of the export, or of the pipeline's sample."""
         export = self.export or self.offer.sample(self.pipeline)
@@ -68,8 +80,11 @@ class RunOptions:
 class LocalRun:
     """One run from the request to the end, watched."""
 
-    def __init__(self, options: RunOptions, pipeline: Pipeline, cloud: EmbeddedCloud, console: Console) -> None:
+    def __init__(
+        self, options: RunOptions, pipeline: Pipeline, cloud: EmbeddedCloud, page: ConsoleService, console: Console
+    ) -> None:
         self._options, self._pipeline, self._cloud, self._console = options, pipeline, cloud, console
+        self._page = page
         self._request = options.request()
         self._began = time.monotonic()
         self.view = RunView(())
@@ -85,6 +100,7 @@ class LocalRun:
         run = RunId.parse(answer["runId"])
         assert run is not None, answer
         self._console.print(f"POST /model_run: {answer['status']}, run {run}", highlight=False)
+        self._console.print(f"in the browser, while it runs: {self._page.run_url(str(run))}", highlight=False)
         reader = RunReader(self._cloud.storage.host, deployment.BUCKET, run, self._pipeline)
         self._watch(reader)
         self._wait_until_told(model_run)
@@ -165,12 +181,26 @@ def run(options: RunOptions, console: Console) -> int:
         with (
             console.status("starting the functions and the stand-ins") as starting,
             EmbeddedCloud(state, options.cloud) as cloud,
+            options.console(cloud).serving() as page,
         ):
             starting.stop()
             console.print(f"{len(cloud.processes())} processes serve after {time.monotonic() - began:.1f} s")
-            return _watched(LocalRun(options, pipeline, cloud, console), options, console)
+            code = _watched(LocalRun(options, pipeline, cloud, page, console), options, console)
+            if options.keeps:
+                _stay(page, console)
+            elif console.is_terminal:
+                console.print("To look around in the browser afterwards: make run ARGS=--keep, or make up", style="dim")
+            return code
     finally:
         state.close()
+
+
+def _stay(page: ConsoleService, console: Console) -> None:
+    """Keep everything until Ctrl-C, which then is no failure: the run's own exit code stands."""
+    console.print(f"The page stays at {page.url} until Ctrl-C.", highlight=False)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
 
 
 def _watched(local_run: LocalRun, options: RunOptions, console: Console) -> int:
@@ -220,13 +250,22 @@ def up(options: RunOptions, console: Console) -> None:
     """Keep everything running until a signal, and say where it is and how to start a training by hand."""
     state = StateFolder.new(options.local_dir)
     try:
-        with EmbeddedCloud(state, options.cloud) as cloud, Address.of(cloud).published(options.local_dir):
+        with (
+            EmbeddedCloud(state, options.cloud) as cloud,
+            options.console(cloud).serving() as page,
+            Address.of(cloud).published(options.local_dir),
+        ):
+            page.wait_ready()
             for name, url in cloud.urls.items():
                 console.print(f"{name:<16} {url}", highlight=False)
             console.print(f"{'files and logs':<16} {state.path}", highlight=False)
             for pipeline in (options.pipeline,) if options.export else sorted(options.offer.pipelines):
                 _show_request(pipeline, options, cloud, console)
-            console.print("\nRunning. Ctrl-C stops everything.")
+            console.print(
+                f"\n[bold]Open {page.url}[/] to train, watch and look. Ctrl-C stops everything.", highlight=False
+            )
+            if options.opens:
+                webbrowser.open(page.url)
             while True:
                 time.sleep(3600)
     finally:

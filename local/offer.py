@@ -59,6 +59,6 @@ class Offer:
         """The functions' settings that differ."""
         return {"PIPELINES_DIR": str(self.folder / "pipelines")} if self.folder else {}
 
-    def sample(self, name: str) -> Path:
+    def sample(self, name: str, *, draws: bool = True) -> Path:
         """The export of the sample that a pipeline runs on; the file need not be there."""
-        return sample_export(name, self.pipelines[name])
+        return sample_export(name, self.pipelines[name], draws=draws)

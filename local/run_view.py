@@ -154,10 +154,10 @@ def last_line(log: Path) -> str:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    return next((_in_words(line.strip()) for line in reversed(lines) if line.strip()), "")
+    return next((in_words(line.strip()) for line in reversed(lines) if line.strip()), "")
 
 
-def _in_words(line: str) -> str:
+def in_words(line: str) -> str:
     """A line of structured logging by its message and its count, any other line as it is."""
     try:
         entry = json.loads(line)

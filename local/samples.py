@@ -20,17 +20,19 @@ DRAWN = ROOT / ".local" / "samples"
 EXPORT = "export.ndjson"
 
 
-def sample_export(pipeline: str, definition: Pipeline | None = None) -> Path:
+def sample_export(pipeline: str, definition: Pipeline | None = None, *, draws: bool = True) -> Path:
     """The export of the pipeline's sample; the file need not be there, for not every pipeline has one.
 
-    `definition` is for a pipeline that is none of functions/pipelines/.
+    `definition` is for a pipeline that is none of functions/pipelines/. Without `draws` nothing is drawn that is not.
     """
     shared: dict[str, str] = json.loads((SAMPLES / "index.json").read_text(encoding="utf-8"))
     folder = SAMPLES / shared.get(pipeline, pipeline)
     if not folder.is_dir() and (like := _reads_the_same(definition or read_pipelines().get(pipeline))):
         folder = SAMPLES / like
     export, maker = folder / EXPORT, folder / "make.py"
-    return export if export.exists() or not maker.exists() else drawn(maker)
+    if export.exists() or not maker.exists():
+        return export
+    return drawn(maker) if draws else DRAWN / folder.name / EXPORT
 
 
 def _reads_the_same(pipeline: Pipeline | None) -> str:
