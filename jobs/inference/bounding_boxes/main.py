@@ -25,7 +25,7 @@ from jobkit.sinks import SINKS
 from jobkit.storage import Storage
 
 REQUIRED = ("model-run-id", "manifest", "predictions", "dataset-report", "output-uri")
-OPTIONAL = {"sink": "auto", "upload-min-confidence": "0.0"}
+OPTIONAL = {"sink": "auto", "upload-min-confidence": "0.0", "compare-with": "previous"}
 
 
 def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], labelbox.Client]) -> Result:
@@ -42,7 +42,7 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
         figures, malformed = predictions.figures, predictions.malformed
         notes = {**told(predictions, output.counts["rows_without_prediction"]), **names.note()}
     say("All rows are matched", rows=output.counts["rows"], errors=figures.errors)
-    result = finish(output, report, notes, storage, folder, sink, make_client)
+    result = finish(output, report, notes, storage, folder, sink, make_client, parameters=arguments.values)
     counts = {
         **result.counts,
         "image_errors": figures.errors,

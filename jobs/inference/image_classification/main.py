@@ -28,7 +28,7 @@ from jobkit.sinks import SINKS
 from jobkit.storage import Storage
 
 REQUIRED = ("model-run-id", "manifest", "predictions", "dataset-report", "output-uri")
-OPTIONAL = {"sink": "auto", "upload-min-confidence": "0.0"}
+OPTIONAL = {"sink": "auto", "upload-min-confidence": "0.0", "compare-with": "previous"}
 
 
 def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], labelbox.Client]) -> Result:

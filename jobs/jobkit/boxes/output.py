@@ -3,6 +3,7 @@
 import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import labelbox
@@ -16,12 +17,19 @@ from jobkit.dataset_report import ClassEntry
 from jobkit.ending import Result
 from jobkit.labelbox_rows import Row
 from jobkit.manifest import ManifestRow
-from jobkit.run_notes import told_of
+from jobkit.report.answer_page import AnswerReport
+from jobkit.report.answers import Answer, AnswerStatistics
+from jobkit.report.comparison import compared
+from jobkit.report.earlier_runs import PREVIOUS, keep, kept_runs
+from jobkit.report.outcomes import Outcomes
+from jobkit.run_description import RunDescription
 from jobkit.sinks import bring
 from jobkit.splits import TEST
 from jobkit.storage import Storage
 
 VERSION = 1
+NOTHING: Mapping[str, str] = MappingProxyType({})
+_FILES = {"predictions": "predictions.ndjson", "metrics": "metrics.json", "report": "report.html"}
 _SHOWN = ("map_50", "map_50_95", "precision", "recall", "f1")
 
 
@@ -38,6 +46,9 @@ class BoxOutput:
         self._images: list[tuple[int, str, ShownImage]] = []
         self.model_run_id = model_run_id
         self.evaluations: dict[str, BoxEvaluation] = {}
+        self.statistics: dict[str, AnswerStatistics] = {}
+        self.outcomes = Outcomes()
+        self.rows_by_split: dict[str, list[int]] = {}  # [labelled, without a label]
         self.counts = dict.fromkeys(
             (
                 *("rows", "rows_without_prediction", "predictions", "metric_rows", "metric_rows_cut"),
@@ -56,16 +67,27 @@ class BoxOutput:
             for line in prediction_rows(self.model_run_id, row.data_row_id, known, self._classes, self._minimum):
                 self.counts["predictions"] += 1
                 yield line
-        if row.labelled:
+        self.rows_by_split.setdefault(row.split, [0, 0])[not row.labelled] += 1
+        if not row.labelled:
+            self.outcomes.add_unlabelled(row)
+        else:
             labelled = labelled_boxes(row)
             evaluation = self.evaluations.setdefault(row.split, BoxEvaluation(self._classes))
             pairs = evaluation.add(labelled, known)
+            self._count(row, labelled, pairs)
             lines, cut = metric_rows(row.data_row_id, pairs, self._features)
             self.counts["metric_rows"] += len(lines)
             self.counts["metric_rows_cut"] += cut
             yield from lines
             if row.split == TEST:
                 self._remember(row, labelled, known or NONE, pairs)
+
+    def _count(self, row: ManifestRow, labelled: Boxes, pairs: Mapping[str, Matched]) -> None:
+        """Notes hits and misses at an overlap of 0.5 for intervals, curves and later comparisons."""
+        statistics = self.statistics.setdefault(row.split, AnswerStatistics(least=DEFAULT_CONFIDENCE))
+        counts = statistics.add(_answers(pairs), {name: int(pair.labelled[0]) for name, pair in pairs.items()})
+        truth = sorted(zip(labelled.names, labelled.corners.tolist(), strict=True))
+        self.outcomes.add(row, truth, *counts)
 
     def _known(self, predicted: Boxes) -> Boxes:
         """The boxes of classes that the data set has; those of a class that left it are counted, not fatal."""
@@ -89,6 +111,13 @@ class BoxOutput:
     def images(self) -> list[ShownImage]:
         """The pictures kept, those with the most mistakes first."""
         return [image for _, _, image in sorted(self._images, key=lambda item: (-item[0], item[1]))]
+
+
+def _answers(pairs: Mapping[str, Matched]) -> Iterator[Answer]:
+    for name, pair in pairs.items():
+        for score, hit, ignored in zip(pair.scores, pair.hits[:, 0, 0], pair.ignored[:, 0, 0], strict=True):
+            if not ignored:
+                yield Answer(name, float(score), bool(hit))
 
 
 def labelled_boxes(row: ManifestRow) -> Boxes:
@@ -128,6 +157,8 @@ def finish(
     folder: str,
     sink: str,
     make_client: Callable[[], labelbox.Client],
+    *,
+    parameters: Mapping[str, str] = NOTHING,
 ) -> Result:
     """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.
 
@@ -137,24 +168,37 @@ def finish(
     outcome = bring(sink, rows, output.model_run_id, folder.rsplit("/", 1)[-1], make_client)
     splits = {split: evaluation.metrics() for split, evaluation in sorted(output.evaluations.items())}
     counts = {**output.counts, "uploaded": outcome.sent, "refused": outcome.refused}
+    outputs = {name: f"{folder}/{file}" for name, file in _FILES.items()}
+    kept = kept_runs(storage, folder, RunDescription.from_environment())
+    comparison = compared(kept, parameters.get("compare-with", PREVIOUS), output.outcomes)
+    shown = AnswerReport(
+        which="boxes",
+        splits=splits,
+        statistics=output.statistics,
+        dataset=report,
+        rows=output.rows_by_split,
+        told={**notes, "upload": outcome.sentence},
+        parameters=parameters,
+        artifacts=outputs,
+        comparison=comparison.section,
+    )
     metrics = {
         "version": VERSION,
         "splits": splits,
+        "statistics": shown.to_json(),
+        "comparison": comparison.figures,
         "counts": counts,
         "upload": {"state": outcome.state, "sentence": outcome.sentence, "reasons": list(outcome.reasons)},
         "classes": report["classes"],
         "notes": dict(notes),
     }
-    storage.write_text(f"{folder}/metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    page = box_page("Model run report", splits, told_of(report, notes, outcome.sentence), output.images())
-    storage.write_text(f"{folder}/report.html", page, "text/html; charset=utf-8")
+    storage.write_text(outputs["metrics"], json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    page = box_page(f"Model run {output.model_run_id}", shown, output.images())
+    storage.write_text(outputs["report"], page, "text/html; charset=utf-8")
+    keep(kept, output.outcomes)
     headline = output.evaluations[TEST].summary() if TEST in output.evaluations else {}
     return Result(
-        outputs={
-            "predictions": f"{folder}/predictions.ndjson",
-            "metrics": f"{folder}/metrics.json",
-            "report": f"{folder}/report.html",
-        },
+        outputs=outputs,
         counts=counts,
         metrics=headline,
         metadata={

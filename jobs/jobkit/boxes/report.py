@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from jobkit.report.page import class_table, confidence_table, facts, page, table
+from jobkit.report.answer_page import AnswerReport, answer_sections, cards, closing_sections
+from jobkit.report.page import class_table, page, table
 
 HIT, WRONG, MISSED = "hit", "wrong", "missed"
 MAX_EXAMPLES = 30
@@ -80,8 +81,8 @@ def drawing(image: ShownImage) -> str:
             f"<title>{escape(box.name)}</title></rect>"
         )
     view = f'viewBox="0 0 {image.width:g} {image.height:g}"'
-    style = "background:#f4f6f8;border:1px solid #dde2e8;max-height:14rem"
-    return f'<svg {view} width="220" style="{style}" role="img">{"".join(parts)}</svg>'
+    style = "background:var(--panel);border:1px solid var(--line);max-height:14rem"
+    return f'<svg {view} width="220" style="{style}" role="img" aria-label="Boxes of {escape(image.data_row_id)}">{"".join(parts)}</svg>'
 
 
 def listing(image: ShownImage) -> str:
@@ -106,26 +107,23 @@ def image_list(images: Sequence[ShownImage]) -> str:
         return ""
     legend = " · ".join(f'<b style="color:{colour}">{what}</b>' for what, colour in _COLOURS.items())
     parts = [
-        f"<h3>{escape(image.data_row_id)}</h3>"
-        f'<div style="display:flex;gap:1.5rem;align-items:flex-start">{drawing(image)}<div>{listing(image)}</div></div>'
+        f'<h3>{escape(image.data_row_id)}</h3><div class="charts">{drawing(image)}{listing(image)}</div>'
         for image in images[:MAX_EXAMPLES]
     ]
     return f'<p class="note">{legend}</p>{"".join(parts)}'
 
 
-def box_page(
-    title: str, splits: Mapping[str, Mapping[str, Any]], told: Mapping[str, str], images: Sequence[ShownImage]
-) -> str:
-    """The whole report; `splits` is metrics.json's, `told` what happened beside."""
-    shown = "test" if "test" in splits else next(iter(splits), "")
-    sections = [("In short", headline_table(splits)), ("The run", facts(told))]
+def box_page(title: str, report: AnswerReport, images: Sequence[ShownImage]) -> str:
+    """The whole report."""
+    splits, shown = report.splits, report.shown
+    figures = splits.get(shown, {})
+    sections = [("In short", cards(report, float(figures.get("f1", 0.0))) + headline_table(splits))]
     if shown:
-        figures = splits[shown]
         confidence = figures["confidence"]
         sections += [
             (f"Average precision ({shown})", precision_table(figures)),
             (f"Hits and misses ({shown}): IoU of 0.5, confidence of {confidence}", class_table(figures)),
-            (f"If only sure boxes counted ({shown})", confidence_table(figures)),
+            *answer_sections(report),
             (f"Pictures ({shown}), those with the most mistakes first", image_list(images)),
         ]
-    return page(title, sections)
+    return page(title, [*sections, *closing_sections(report)])

@@ -29,7 +29,10 @@ from jobkit.storage import Storage
 from jobkit.text.predictions import TextPredictions
 
 REQUIRED = ("model-run-id", "manifest", "dataset-report", "output-uri")
-OPTIONAL = {"model": "", "predictions": "", "sink": "auto", "project": "", "upload-min-confidence": "0.0"}
+OPTIONAL = {
+    **{"model": "", "predictions": "", "sink": "auto", "project": "", "upload-min-confidence": "0.0"},
+    "compare-with": "previous",
+}
 BATCH, BATCH_LETTERS = 64, 200_000
 
 
@@ -52,7 +55,7 @@ def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], la
                 progress.step(len(batch))
         notes = source.notes()
     progress.finish()
-    return finish(output, report, notes, storage, folder, sink, make_client)
+    return finish(output, report, notes, storage, folder, sink, make_client, parameters=arguments.values)
 
 
 class Source(Protocol):

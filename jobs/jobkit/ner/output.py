@@ -3,6 +3,7 @@
 import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import labelbox
@@ -17,7 +18,13 @@ from jobkit.ner.dataset import entities_of, unit_of_row
 from jobkit.ner.evaluation import EntityEvaluation, Match
 from jobkit.ner.report import MAX_EXAMPLES, Example, entity_page
 from jobkit.ner.spans import Entity, Units, location_of
-from jobkit.run_notes import told_of
+from jobkit.report.answer_page import AnswerReport
+from jobkit.report.answers import Answer, AnswerStatistics
+from jobkit.report.comparison import compared
+from jobkit.report.earlier_runs import PREVIOUS, keep, kept_runs
+from jobkit.report.outcomes import Outcomes
+from jobkit.run_description import RunDescription
+from jobkit.run_notes import unused_of
 from jobkit.sinks import SinkChoice, bring
 from jobkit.splits import TEST
 from jobkit.storage import Storage
@@ -25,6 +32,8 @@ from jobkit.storage import Storage
 VERSION = 1
 METRIC_NAME = "entity_exact"
 MAX_TEXT = 1000  # of a text in the report
+NOTHING: Mapping[str, str] = MappingProxyType({})
+_FILES = {"predictions": "predictions.ndjson", "metrics": "metrics.json", "report": "report.html"}
 _SHOWN = ("micro_f1", "macro_f1", "overlap_micro_f1", "majority_baseline")
 
 
@@ -48,6 +57,9 @@ class EntityOutput:
         self.model_run_id = model_run_id
         self.evaluation = EntityEvaluation(self._classes)
         self.baseline = EntityEvaluation(self._classes)
+        self.statistics: dict[str, AnswerStatistics] = {}
+        self.outcomes = Outcomes()
+        self.rows_by_split: dict[str, list[int]] = {}  # [labelled, without a label]
         self.counts = dict.fromkeys(
             ("rows", "predictions", "metric_rows", "metric_rows_cut", "below_upload_min_confidence", "unknown_class"), 0
         )
@@ -58,10 +70,14 @@ class EntityOutput:
         self.counts["rows"] += 1
         truth = entities_of(row)
         matched = self.evaluation.add(row.split, row.content, truth, found)
+        self.rows_by_split.setdefault(row.split, [0, 0])[truth is None] += 1
         if truth is not None:
             self.baseline.add(row.split, row.content, truth, self._names.find(row.content))
         yield from self._prediction_rows(row, found or ())
-        if matched is not None:
+        if matched is None:
+            self.outcomes.add_unlabelled(row)
+        else:
+            self._count(row, matched)
             yield from self._metric_rows(row.data_row_id, matched)
             if row.split == TEST:
                 self._remember(row, matched)
@@ -93,6 +109,17 @@ class EntityOutput:
             if entry is not None:
                 self.counts["metric_rows"] += 1
                 yield confusion_row(data_row_id, entry.name, _confusion(name, matched), METRIC_NAME)
+
+    def _count(self, row: ManifestRow, matched: Match) -> None:
+        """Notes the exact match for intervals, curves and later comparisons."""
+        answers = [Answer(one.name, one.confidence, True) for one in matched.right]
+        answers += [Answer(one.name, one.confidence, False) for one in matched.wrong]
+        labelled: dict[str, int] = {}
+        for one in (*matched.right, *matched.missed):
+            labelled[one.name] = labelled.get(one.name, 0) + 1
+        statistics = self.statistics.setdefault(row.split, AnswerStatistics())
+        truth = sorted((one.start, one.end, one.name) for one in (*matched.right, *matched.missed))
+        self.outcomes.add(row, truth, *statistics.add(answers, labelled))
 
     def _remember(self, row: ManifestRow, matched: Match) -> None:
         """Keeps the rows with most mistakes for the report."""
@@ -135,6 +162,8 @@ def finish(
     folder: str,
     sink: str | SinkChoice,
     make_client: Callable[[], labelbox.Client],
+    *,
+    parameters: Mapping[str, str] = NOTHING,
 ) -> Result:
     """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.
 
@@ -144,26 +173,39 @@ def finish(
     outcome = bring(sink, rows, output.model_run_id, folder.rsplit("/", 1)[-1], make_client)
     splits = output.metrics()
     counts = {**output.counts, "uploaded": outcome.sent, "refused": outcome.refused}
+    outputs = {name: f"{folder}/{file}" for name, file in _FILES.items()}
+    kept = kept_runs(storage, folder, RunDescription.from_environment())
+    comparison = compared(kept, parameters.get("compare-with", PREVIOUS), output.outcomes)
+    shown = AnswerReport(
+        which="entities",
+        splits=splits,
+        statistics=output.statistics,
+        dataset=report,
+        rows=output.rows_by_split,
+        told={**notes, **unused_of(report), "upload": outcome.sentence},
+        parameters=parameters,
+        artifacts=outputs,
+        comparison=comparison.section,
+    )
     metrics = {
         "version": VERSION,
         "splits": splits,
+        "statistics": shown.to_json(),
+        "comparison": comparison.figures,
         "counts": counts,
         "upload": {"state": outcome.state, "sentence": outcome.sentence, "reasons": list(outcome.reasons)},
         "classes": report["classes"],
         "notes": dict(notes),
     }
-    storage.write_text(f"{folder}/metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    page = entity_page("Model run report", splits, told_of(report, notes, outcome.sentence), output.examples())
-    storage.write_text(f"{folder}/report.html", page, "text/html; charset=utf-8")
+    storage.write_text(outputs["metrics"], json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+    page = entity_page(f"Model run {output.model_run_id}", shown, output.examples())
+    storage.write_text(outputs["report"], page, "text/html; charset=utf-8")
+    keep(kept, output.outcomes)
     headline = output.evaluation.headline(TEST)
     if headline:
         headline["majority_baseline"] = splits[TEST]["majority_baseline"]
     return Result(
-        outputs={
-            "predictions": f"{folder}/predictions.ndjson",
-            "metrics": f"{folder}/metrics.json",
-            "report": f"{folder}/report.html",
-        },
+        outputs=outputs,
         counts=counts,
         metrics=headline,
         metadata={

@@ -1,12 +1,12 @@
 """report.html of named entities: figures with the baseline beside them, and texts with what was found and missed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 from jobkit.ner.evaluation import OVERLAP, Match
-from jobkit.report.page import class_table, confidence_table, facts, framed, page, short, table
+from jobkit.report.answer_page import AnswerReport, answer_sections, cards, closing_sections
+from jobkit.report.page import class_table, framed, page, short, table
 
 MAX_EXAMPLES = 40
 
@@ -72,20 +72,19 @@ def _example_table(examples: Sequence[Example]) -> str:
     return f'<p class="note">{legend}</p>{framed(f"{head}<tbody>{lines}</tbody>", "Texts with what was found")}'
 
 
-def entity_page(
-    title: str, splits: Mapping[str, Mapping[str, Any]], notes: Mapping[str, str], examples: Sequence[Example]
-) -> str:
-    """The report of a run; `splits` is metrics.json's, `notes` what happened beside."""
+def entity_page(title: str, report: AnswerReport, examples: Sequence[Example]) -> str:
+    """The report of a run."""
+    splits, shown = report.splits, report.shown
     rows = [[name, *(figures[key] for key, _ in _HEADLINES)] for name, figures in splits.items()]
-    headline = table(["split", *(label for _, label in _HEADLINES)], rows) if rows else ""
-    sections = [("In short", headline), ("The run", facts(notes))]
-    shown = "test" if "test" in splits else next(iter(splits), "")
+    headline = table(["split", *(label for _, label in _HEADLINES)], rows, "Figures by split") if rows else ""
+    figures = splits.get(shown, {})
+    baseline = (float(figures["majority_baseline"]), "F1 of the training rows' names, looked up") if shown else None
+    sections = [("In short", cards(report, float(figures.get("micro_f1", 0.0)), baseline) + headline)]
     if shown:
-        figures = splits[shown]
         sections += [
             (f"Classes, exactly right ({shown})", class_table(figures)),
             (f"Classes, right by overlap ({shown})", class_table(figures[OVERLAP])),
-            (f"If only sure entities counted ({shown})", confidence_table(figures)),
+            *answer_sections(report),
             ("Texts of the test split, those with most mistakes first", _example_table(examples)),
         ]
-    return page(title, sections)
+    return page(title, [*sections, *closing_sections(report)])

@@ -6,14 +6,16 @@ from html import escape
 from typing import Any
 
 from jobkit.evaluation import DIGITS
-from jobkit.report.charts import Axes, Mark, Series, bars, curves
 from jobkit.report.data import data_section
 from jobkit.report.gallery import HITS, MISTAKES, SUSPECTS, UNCERTAIN, Example, Galleries, gallery, rule
-from jobkit.report.page import Cell, class_table, confidence_table, confusion_table, headline_table, page, table
+from jobkit.report.page import class_table, confusion_table, headline_table, page
 from jobkit.report.run import run_section
-from jobkit.report.statistics import BINS, SEED, Calibration, Interval, Point, SplitStatistics
+from jobkit.report.sections import between, calibration_section, card, threshold_section
+from jobkit.report.statistics import SEED, SplitStatistics, ThresholdCurve
 from jobkit.splits import TEST, VALIDATION
 
+_WHICH = {True: "the best answer of each row", False: "all answers of all classes together"}
+_SURE = {True: "the best answer of each row", False: "every answer that the model gave"}
 Picture = Callable[[Example], str]
 _GALLERIES = (
     (MISTAKES, "Worst mistakes"),
@@ -88,8 +90,11 @@ def classification_page(report: ClassificationReport, figures: Mapping[str, Any]
         sections += [
             (f"Classes ({shown})", class_table(counts)),
             (f"What is taken for what ({shown})", confusion_table(counts.get("confusion", {}))),
-            (f"Confidence threshold ({shown})", _threshold(report, counts, found)),
-            (f"Calibration ({shown})", _calibration(report, found.calibration)),
+            (
+                f"Confidence threshold ({shown})",
+                threshold_section(_WHICH[report.single], found.curve, counts, _validation(report)),
+            ),
+            (f"Calibration ({shown})", calibration_section(_SURE[report.single], found.calibration)),
         ]
         for kind, heading in _GALLERIES:
             where = "all splits" if kind == SUSPECTS else shown
@@ -117,113 +122,17 @@ def _headline(report: ClassificationReport, figures: Mapping[str, Any]) -> str:
     for name, key, method in cards:
         if not key:
             what = "accuracy" if report.single else "micro F1"
-            shown.append(_card(baseline[0], baseline[1], f"{what} of always giving the commonest answer"))
+            shown.append(card(baseline[0], baseline[1], f"{what} of always giving the commonest answer"))
         else:
-            shown.append(_card(name, float(counts[key]), _between(intervals.get(key), method)))
+            shown.append(card(name, float(counts[key]), between(intervals.get(key), method)))
     rows = f"{counts['rows']} labelled rows"
     told = f"<p>Split: {escape(report.shown)}, {rows}. Intervals are 95 % confidence intervals.</p>"
     return f'{told}<ul class="cards">{"".join(shown)}</ul>{headline_table(report.splits)}'
 
 
-def _card(name: str, value: float, below: str) -> str:
-    return f"<li>{escape(name)}<b>{value:.3f}</b><span>{escape(below)}</span></li>"
-
-
-def _between(interval: Sequence[float] | Interval | None, method: str) -> str:
-    if not interval:
-        return "too few rows for an interval"
-    if interval[0] == interval[1]:
-        return f"no interval: every resample is the same ({method})"
-    return f"95 %: {interval[0]:.3f} to {interval[1]:.3f} ({method})"
-
-
-def _threshold(report: ClassificationReport, counts: Mapping[str, Any], found: SplitStatistics) -> str:
-    points, best = found.curve.points(), found.curve.best()
-    if best is None:
-        return "<p>No row has a prediction.</p>"
-    which = "the best answer of each row" if report.single else "all answers of all classes together"
-    told = (
-        f"Counted is {which}, if only answers of at least a confidence counted. Best on this split: {best.threshold:g} "
-        f"with F1 {best.f1:.3f}. Average precision: {found.curve.average_precision():.3f}. {_chosen(report, found)}"
-    )
-    charts = _precision_recall(points, best) + _over_threshold(points, best)
-    return f'<p>{escape(told)}</p><div class="charts">{charts}</div>{confidence_table(counts)}'
-
-
-def _chosen(report: ClassificationReport, found: SplitStatistics) -> str:
-    """What the threshold that the validation split would choose gives here: the best one here is chosen by its luck."""
-    validation = report.statistics.get(VALIDATION)
-    best = validation.curve.best() if validation and report.shown != VALIDATION else None
-    if best is None:
-        return ""
-    here = found.curve.at(best.threshold)
-    return f"Chosen on the validation split it would be {best.threshold:g}, which gives F1 {here.f1:.3f} here."
-
-
-def _precision_recall(points: Sequence[Point], best: Point) -> str:
-    axes = Axes(
-        "precision-recall",
-        "Precision and recall",
-        f"From {points[0].precision:.2f} precision at {points[0].recall:.2f} recall (only the surest answers) to "
-        f"{points[-1].precision:.2f} at {points[-1].recall:.2f} (all answers).",
-        "recall",
-        "precision",
-    )
-    line = _thinned([(one.recall, one.precision) for one in points])
-    return curves(axes, [Series("by threshold", line)], [Mark("best F1", (best.recall, best.precision))])
-
-
-def _over_threshold(points: Sequence[Point], best: Point) -> str:
-    axes = Axes(
-        "f1-threshold",
-        "F1, precision and recall by confidence threshold",
-        f"F1 is best at {best.threshold:g}: {best.f1:.3f}, with precision {best.precision:.3f} and recall "
-        f"{best.recall:.3f}.",
-        "confidence threshold",
-        "share",
-    )
-    series = [
-        Series("F1", _thinned([(one.threshold, one.f1) for one in points])),
-        Series("precision", _thinned([(one.threshold, one.precision) for one in points])),
-        Series("recall", _thinned([(one.threshold, one.recall) for one in points])),
-    ]
-    return curves(axes, series, [Mark(f"best: {best.threshold:g}", (best.threshold, best.f1), drop=True)])
-
-
-def _thinned(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Without the points that lie within a third of a pixel of the one before; first and last stay."""
-    kept: list[tuple[float, float]] = []
-    for index, place in enumerate(places):
-        far = not kept or abs(place[0] - kept[-1][0]) + abs(place[1] - kept[-1][1]) > 0.001
-        if far or index == len(places) - 1:
-            kept.append(place)
-    return kept
-
-
-def _calibration(report: ClassificationReport, found: Calibration) -> str:
-    filled = [(index, one) for index, one in enumerate(found.bins) if one.answers]
-    if not filled:
-        return ""
-    error = found.expected_error()
-    which = "the best answer of each row" if report.single else "every answer that the model gave"
-    told = (
-        f"Of answers with a confidence of 0.8, eight in ten should be right. Counted is {which}, in {BINS} bins of "
-        f"equal width. Expected calibration error: {error:.3f} (the mean gap, weighted by answers)."
-    )
-    axes = Axes(
-        "reliability",
-        "Reliability diagram",
-        f"Bars that end on the dashed diagonal are well calibrated. Expected calibration error {error:.3f}.",
-        "confidence",
-        "share right",
-    )
-    chart = bars(axes, [((index / BINS, (index + 1) / BINS), one.share) for index, one in filled])
-    rows: list[list[Cell]] = [
-        [f"{index / BINS:g} to {(index + 1) / BINS:g}", one.answers, float(one.mean), float(one.share)]
-        for index, one in filled
-    ]
-    listed = table(("confidence", "answers", "mean confidence", "share right"), rows, "Answers by confidence")
-    return f'<p>{escape(told)}</p><div class="charts">{chart}<div>{listed}</div></div>'
+def _validation(report: ClassificationReport) -> ThresholdCurve | None:
+    found = report.statistics.get(VALIDATION)
+    return found.curve if found and report.shown != VALIDATION else None
 
 
 def _gallery(report: ClassificationReport, kind: str) -> str:

@@ -119,9 +119,9 @@ def sign_test(one: int, other: int) -> float:
     if not every:
         return 1.0
     if every <= _EXACT_UP_TO:
-        return min(1.0, 2 * sum(comb(every, count) for count in range(fewer + 1)) / 2**every)
+        return min(1.0, float(2 * sum(comb(every, count) for count in range(fewer + 1)) / 2**every))
     distance = max(0.0, abs(one - other) - 1) / sqrt(every)
-    return erfc(distance / sqrt(2))
+    return float(erfc(distance / sqrt(2)))
 
 
 def _first(rows: Sequence[tuple[float, str]]) -> list[str]:

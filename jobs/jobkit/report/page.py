@@ -74,18 +74,6 @@ def page(title: str, sections: Iterable[tuple[str, str]], lead: str = "") -> str
     )
 
 
-def facts(pairs: Mapping[str, str], caption: str = "") -> str:
-    """A two-column table of names and sentences."""
-    if not pairs:
-        return ""
-    lines = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td class="text">{escape(str(value))}</td></tr>'
-        for name, value in pairs.items()
-    )
-    head = '<thead><tr><th scope="col">what</th><th scope="col" class="text">value</th></tr></thead>'
-    return framed(f"{head}<tbody>{lines}</tbody>", caption)
-
-
 def headline_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
     """One line a split, with the majority baseline beside the model."""
     shown = [pair for pair in _HEADLINES if any(pair[0] in figures for figures in splits.values())]

@@ -5,7 +5,7 @@ Streamed: memory by classes and not by rows. No library, so that every inference
 
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
@@ -64,10 +64,18 @@ class ThresholdCurve:
 
     def add(self, truth: Collection[str], given: Mapping[str, float]) -> None:
         """Notes one labelled row."""
-        self._labelled += len(truth)
+        self.expect(len(truth))
         for name, confidence in given.items():
-            side = self._right if name in truth else self._wrong
-            side[max(bisect_right(GRID, confidence) - 1, 0)] += 1
+            self.note(confidence, right=name in truth)
+
+    def expect(self, labelled: int) -> None:
+        """Notes so many labelled answers, found or not."""
+        self._labelled += labelled
+
+    def note(self, confidence: float, *, right: bool) -> None:
+        """Notes one answer of the model."""
+        side = self._right if right else self._wrong
+        side[max(bisect_right(GRID, confidence) - 1, 0)] += 1
 
     def points(self) -> list[Point]:
         """From the highest threshold that has an answer down to 0; steps where nothing changes are left out."""
@@ -154,13 +162,23 @@ class Resampling:
 
     def add(self, truth: Collection[str], decided: Collection[str]) -> None:
         """Notes one labelled row."""
+        self.note(
+            {
+                name: [name in truth and name in decided, name not in truth, name not in decided]
+                for name in {*truth, *decided}
+            }
+        )
+
+    def note(self, counts: Mapping[str, Sequence[int]]) -> None:
+        """Notes one labelled row by each class's right, wrong and missed answers."""
         if len(self._groups) < GROUPS:
             self._groups.append({})
         group = self._groups[self._rows % GROUPS]
         self._rows += 1
-        for name in {*truth, *decided}:
-            kind = 0 if name in truth and name in decided else 1 if name in decided else 2
-            group.setdefault(name, [0, 0, 0])[kind] += 1
+        for name, one in counts.items():
+            sums = group.setdefault(name, [0, 0, 0])
+            for kind, count in enumerate(one):
+                sums[kind] += count
 
     @property
     def resamples(self) -> int:

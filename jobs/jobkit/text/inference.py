@@ -29,7 +29,10 @@ from jobkit.text.model import TextModel
 from jobkit.text.predictions import TextPredictions
 
 REQUIRED = ("model-run-id", "manifest", "dataset-report", "output-uri")
-OPTIONAL = {"model": "", "predictions": "", "sink": "auto", "project": "", "upload-min-confidence": "0.0"}
+OPTIONAL = {
+    **{"model": "", "predictions": "", "sink": "auto", "project": "", "upload-min-confidence": "0.0"},
+    "compare-with": "previous",
+}
 BATCH = 512
 
 

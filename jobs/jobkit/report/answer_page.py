@@ -1,0 +1,86 @@
+"""What the reports of entities and boxes share: figures with intervals, curves, calibration, comparison, data, run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from jobkit.report.answers import AnswerStatistics, answers_json
+from jobkit.report.data import data_section
+from jobkit.report.run import run_section
+from jobkit.report.sections import between, calibration_section, card, threshold_section
+from jobkit.splits import TEST, VALIDATION
+
+
+@dataclass(frozen=True)
+class AnswerReport:
+    """Everything beside the figures of the task itself.
+
+    which       what is counted: "entities", "boxes"
+    splits      metrics.json's part of that name
+    statistics  split -> what evaluation adds beside counts
+    dataset     dataset_report.json
+    rows        split -> (labelled rows, rows without a label)
+    told        what happened beside, in words
+    parameters  the job's arguments
+    artifacts   the files that belong to the run
+    comparison  the section on an earlier run; "" without one
+    """
+
+    which: str
+    splits: Mapping[str, Mapping[str, Any]]
+    statistics: Mapping[str, AnswerStatistics]
+    dataset: Mapping[str, Any]
+    rows: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    told: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    comparison: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The split that is looked at: the test split, or the first that has labelled rows; "" where none has."""
+        return TEST if TEST in self.splits else next(iter(self.splits), "")
+
+    def to_json(self) -> dict[str, Any]:
+        """metrics.json's `statistics`."""
+        return {self.shown: answers_json(self.statistics[self.shown])} if self.shown else {}
+
+
+def cards(report: AnswerReport, f1: float, baseline: tuple[float, str] | None = None) -> str:
+    """The headline: F1 of all answers with its interval, the baseline beside it, and rows that are wholly right."""
+    if not report.shown:
+        return "<p>No labelled row was there to evaluate.</p>"
+    found = report.statistics[report.shown]
+    intervals = found.intervals()
+    bootstrap = f"seeded bootstrap, {found.resampling.resamples} resamples"
+    shown = [card(f"F1 of all {report.which}", f1, between(intervals.get("micro_f1"), bootstrap))]
+    if baseline:
+        shown.append(card("baseline", *baseline))
+    exact = found.exact / found.rows
+    shown.append(card("rows wholly right", exact, between(intervals["row_accuracy"], "Wilson")))
+    told = f"Split: {report.shown}, {found.rows} labelled rows. Intervals are 95 % confidence intervals."
+    return f'<p>{escape(told)}</p><ul class="cards">{"".join(shown)}</ul>'
+
+
+def answer_sections(report: AnswerReport) -> list[tuple[str, str]]:
+    """Confidence threshold and calibration of the shown split."""
+    shown = report.shown
+    if not shown:
+        return []
+    found, every = report.statistics[shown], f"all {report.which} of all classes together"
+    validation = report.statistics.get(VALIDATION) if shown != VALIDATION else None
+    curve = validation.curve if validation else None
+    return [
+        (f"Confidence threshold ({shown})", threshold_section(every, found.curve, report.splits[shown], curve)),
+        (f"Calibration ({shown})", calibration_section(f"every one of the {report.which} found", found.calibration)),
+    ]
+
+
+def closing_sections(report: AnswerReport) -> list[tuple[str, str]]:
+    """The comparison with an earlier run, the data, the run."""
+    return [
+        ("Compared with an earlier run (test)", report.comparison),
+        ("Data", data_section(report.dataset, report.rows)),
+        ("Run", run_section(report.told, report.parameters, report.artifacts)),
+    ]
