@@ -30,9 +30,20 @@ def describe(run: Run) -> str:
         "accepted": _moment(run.accepted_at),
         "parameters": parameters,
         "jobs": [*_attempts(run, parameters)],
+        "model_version": _model_version(run),
         "reused_jobs": sorted(f"{stage}/{job}" for stage, job in run.accepted.reused_ends),
     }
     return json.dumps(body, sort_keys=True, separators=(",", ":"))
+
+
+def _model_version(run: Run) -> str:
+    """The resource name of the model that the run has in the Model Registry so far; "" for none."""
+    for ended in run.ended_jobs().values():
+        # A trainer of ours says so; AutoML's output `model` is its model's name.
+        name = ended.outputs.get("model_version") or ended.outputs.get("model", "")
+        if name.startswith("projects/"):
+            return name
+    return ""
 
 
 def _attempts(run: Run, parameters: Mapping[str, Scalar]) -> Iterator[dict[str, Any]]:

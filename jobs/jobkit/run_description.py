@@ -15,6 +15,7 @@ class RunDescription:
 
     run       the run's id, MODEL_RUN.NUMBER
     accepted  when the run began, RFC 3339 in UTC
+    model_version  the run's model in the Model Registry, where it has one
     jobs      each attempt so far: stage, job, attempt, kind, state, launched, ended, machine, image, spot
     """
 
@@ -22,6 +23,7 @@ class RunDescription:
     model_run_id: str = ""
     pipeline: str = ""
     accepted: str = ""
+    model_version: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     jobs: Sequence[Mapping[str, Any]] = ()
     reused_jobs: Sequence[str] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.functions.world import World
+from tests.functions.world import MODEL_VERSION, World
 
 
 def described(world: World, number: int) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def test_a_job_knows_its_run_and_how_the_jobs_before_it_went() -> None:
         assert (told["run"], told["pipeline"], told["model_run_id"]) == ("mr-1.1", "text_single_classification", "mr-1")
         assert told["parameters"]["seed"] == 0
     assert [f"{job['stage']}/{job['job']}" for job in first["jobs"]] == ["etl/export"]
+    assert (first["model_version"], last["model_version"]) == ("", MODEL_VERSION)
     assert [(job["stage"], job["state"], job["attempt"]) for job in last["jobs"]] == [
         ("etl", "SUCCEEDED", 1),
         ("train", "SUCCEEDED", 1),

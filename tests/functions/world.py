@@ -174,6 +174,7 @@ class Queue:
         self.messages.append((topic, data))
 
 
+MODEL_VERSION = "projects/p/locations/l/models/test-text_single_classification@3"
 SETTINGS = Settings(
     google_cloud_project="local-project",
     region="us-central1",
@@ -299,7 +300,7 @@ class World:
         """End the three jobs of a text run one after the other, each with its result and its hint."""
         for outputs in (
             {"training_file": "gs://b/t", "manifest": "gs://b/m", "dataset_report": "gs://b/d"},
-            {"model": "gs://b/model/"},
+            {"model": "gs://b/model/", "model_version": MODEL_VERSION},
             {"predictions": "gs://b/p", "metrics": "gs://b/x", "report": "gs://b/r"},
         ):
             job = self.end_job(result={"version": 1, "outputs": outputs, "metrics": {"accuracy": 0.9}})

@@ -64,8 +64,9 @@ def run_section(
     """The whole part: what happened, stages, parameters, files, versions. `run` is read from the environment."""
     run = run or RunDescription.from_environment()
     parameters = {name: _in_words(value) for name, value in run.parameters.items()}
+    registered = {"model in the registry": run.model_version} if run.model_version else {}
     parts = (
-        run_table(told, "What happened"),
+        run_table({**told, **registered}, "What happened"),
         stages_table(run),
         run_table(parameters, "Parameters of the run"),
         run_table(arguments, "Arguments of this job"),

@@ -15,7 +15,7 @@ from jobkit.manifest import ManifestRow
 from jobkit.report.comparison import compare, compared, sign_test
 from jobkit.report.earlier_runs import KeptRuns, kept_runs
 from jobkit.report.outcomes import Outcome, Outcomes
-from jobkit.report.run import stages_table
+from jobkit.report.run import run_section, stages_table
 from jobkit.run_description import RunDescription
 from jobkit.storage import Storage
 from tests.jobs.report.runs import Row, output_of, single_rows
@@ -229,6 +229,12 @@ def test_the_stages_are_told_with_their_times_and_hours() -> None:
     ):
         assert text in shown, text
     assert stages_table(RunDescription()) == ""
+
+
+def test_the_models_version_in_the_registry_is_told_where_it_has_one() -> None:
+    name = "projects/p/locations/l/models/local-ner@3"
+    assert name in run_section({}, {}, {}, RunDescription(model_version=name))
+    assert "registry" not in run_section({}, {}, {}, RunDescription())
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", "{}"])
