@@ -53,7 +53,7 @@ class Fitting:
         self._optimizer = torch.optim.AdamW(
             network.module.parameters(), lr=options.learning_rate, weight_decay=WEIGHT_DECAY
         )
-        self._scaler = torch.amp.GradScaler(enabled=network.precision == torch.float16)
+        self._scaler = torch.amp.GradScaler(network.device.type, enabled=network.precision == torch.float16)
         self._best: dict[str, Any] = {}
         self._began = self._said = self._kept = time.monotonic()
         self._keeping_s = self._average = 0.0

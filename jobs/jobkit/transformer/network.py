@@ -88,10 +88,10 @@ class Network:
         return bool(codes[0] == codes[1])
 
     def fast(self) -> AbstractContextManager[Any]:
-        """Within it, a GPU computes in `precision`."""
-        if self.device.type == "cpu":
+        """Within it, the machine computes in `precision`."""
+        if self.precision == torch.float32:
             return nullcontext()
-        within: AbstractContextManager[Any] = torch.autocast("cuda", self.precision)
+        within: AbstractContextManager[Any] = torch.autocast(self.device.type, self.precision)
         return within
 
     def logits(self, windows: Sequence[Window]) -> torch.Tensor:

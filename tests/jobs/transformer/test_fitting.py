@@ -54,6 +54,29 @@ def weights(fitted: Network) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in fitted.module.state_dict().items()}
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+def test_in_mixed_precision_weights_stay_whole_and_a_killed_training_goes_on_as_well(
+    models: Path, folder: str, precision: torch.dtype
+) -> None:
+    made = []
+    for dies_at in (-1, 9):
+        checkpoints = Checkpoints(Storage(), f"{folder}/{dies_at}")
+        for scores, dies in (([0.1, 0.2, 0.3, 0.4], dies_at), ([0.3, 0.4], -1)):
+            fitted = network(models)
+            fitted.precision = precision
+            task = Watched(fitted, scores, dies)
+            try:
+                Fitting(fitted, task, OPTIONS, checkpoints).run()
+            except Killed:
+                continue
+            break
+        made.append(weights(fitted))
+    whole, again = made
+    assert all(value.dtype == torch.float32 for value in whole.values() if value.is_floating_point())
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
+    assert not torch.equal(whole["classifier.weight"], weights(network(models))["classifier.weight"])
+
+
 @pytest.fixture(scope="module")
 def undisturbed(models: Path) -> Network:
     """One that was not killed."""
