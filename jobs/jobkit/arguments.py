@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobkit import __version__
 from jobkit.errors import BadConfiguration
 
 
@@ -62,6 +63,7 @@ def parse(description: str, required: Sequence[str], optional: dict[str, str], a
     the job are then of different versions, and no folder is known in which an ending could be written.
     """
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=__version__)
     for name in ("ending-uri", *required):
         parser.add_argument(f"--{name}", dest=name, required=True)
     for name, default in optional.items():

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from jobkit import __version__
 from orchestrator.pipelines import CustomJob, Pipeline, read_pipelines
 from tests.terraform.containers import Built, Engine, NoBaseImage, base_image
 from tests.terraform.image_runs import first_difference, ran_as_processes, replayed
@@ -81,6 +82,7 @@ def test_an_image_starts_its_job_as_a_user_without_rights(
     began = time.monotonic()
     assert "--ending-uri" in engine.start(built.name, "--help")
     figures[folder] = (built, time.monotonic() - began)
+    assert engine.start(built.name, "--version").strip() == __version__
     assert engine.start(built.name, "-u", entrypoint="id").strip() != "0"
     assert (
         engine.start(built.name, "-m", "pip", "check", entrypoint="python").strip() == "No broken requirements found."

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from jobkit import __version__
 from jobkit.ending import Ending, Result, run_job
 from jobkit.errors import BadConfiguration, BadData
 from jobkit.image.features import Recipe
@@ -35,6 +36,7 @@ PLACES = Recipe(taps=("s16", "s32"), pooled=False)
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--training-file", required=True, help="Vertex image import file, gs://...jsonl")
     parser.add_argument("--output-uri", required=True, help="folder for the model, gs://.../")
     parser.add_argument("--ending-uri", required=True)
