@@ -11,8 +11,9 @@ from local.vertex.processes import Command, JobProcess
 from local.vertex.refusal import INVALID_ARGUMENT, NOT_FOUND, JobFailed
 
 PYTHONS = ("python", "python3")
-# What a process needs of its host. Nothing else is passed on, as a container would see nothing else.
-HOST_VARIABLES = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+# What a process needs of its host. Nothing else is passed on, as a container would see nothing else. MODELS_DIR is the
+# folder of pretrained models that a GPU image has baked in.
+HOST_VARIABLES = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "MODELS_DIR")
 
 
 @dataclass(frozen=True)
