@@ -1,4 +1,4 @@
-"""From the head's maps to boxes: peaks, their edges, and no two boxes of a class for one object. Pure numpy."""
+"""From what a network says to boxes: the peaks of a head's maps, or a transformer's queries. Pure numpy."""
 
 from dataclasses import dataclass
 
@@ -40,6 +40,27 @@ def decode(
     classes, rows, columns = np.unravel_index(best, peaks.shape)
     corners = _corners(distances, rows, columns)
     kept = _distinct(corners, classes, most)
+    return Found(corners[kept], classes[kept].astype(np.intp), np.minimum(scores[kept], 1.0))
+
+
+def decode_queries(
+    chances: NDArray[np.float32], boxes: NDArray[np.float32], threshold: float, most: int, exponent: float = 1.0
+) -> Found:
+    """At most `most` boxes with a score of at least `threshold`. Each query stands for one object, so none is left out
+    for being near another; one query may say two classes.
+
+    chances     (queries, classes), 0 to 1; a score is its chance to the power of `exponent`
+    boxes       (queries, 4): middle across, middle down, width, height in parts of the sides
+    """
+    flat = chances.astype(np.float64).ravel()
+    order = np.lexsort((np.arange(flat.size), -flat))
+    scores = flat[order] ** exponent
+    queries, classes = np.divmod(order, chances.shape[1])
+    across, down, width, height = boxes[queries].astype(np.float64).T
+    edges = (across - width / 2, down - height / 2, across + width / 2, down + height / 2)
+    corners = np.clip(np.stack(edges, axis=1), 0.0, 1.0)
+    area = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
+    kept = np.flatnonzero((scores >= threshold) & (flat[order] > 0) & area)[:most]
     return Found(corners[kept], classes[kept].astype(np.intp), np.minimum(scores[kept], 1.0))
 
 

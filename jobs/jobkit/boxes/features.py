@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from jobkit.image.backbone import TAP_CHANNELS, WEIGHTS_SHA256, Backbone, Maps
 from jobkit.image.batches import Pixels
+from jobkit.transformer.backbones import PREFIX
 
 TAPS = ("s8", "s16", "s32")
 STRIDES = (8, 16, 32)
@@ -22,6 +23,11 @@ class BoxRecipe:
     width: int = 64  # channels of the neck
     backbone: str = "efficientnet-lite0"
     weights_sha256: str = WEIGHTS_SHA256
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the whole detector is a pretrained one that was fine-tuned, not a head on a frozen network."""
+        return self.backbone.startswith(PREFIX)
 
     def __post_init__(self) -> None:
         if self.side_px < MULTIPLE_PX or self.side_px % MULTIPLE_PX:
@@ -46,7 +52,7 @@ class BoxRecipe:
         if not isinstance(side_px, int) or not isinstance(width, int):
             raise ValueError("the model's preprocessing has no side_px or no width")
         recipe = BoxRecipe(side_px, width, str(saved.get("backbone")), str(saved.get("weights_sha256")))
-        if recipe.weights_sha256 != WEIGHTS_SHA256:
+        if not recipe.pretrained and recipe.weights_sha256 != WEIGHTS_SHA256:
             raise ValueError("the model was made with other weights of the network than the installed ones")
         return recipe
 

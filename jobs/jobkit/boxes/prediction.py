@@ -4,6 +4,8 @@ Format: gs://google-cloud-aiplatform/schema/predict/prediction/image_object_dete
 [xMin, xMax, yMin, yMax] in parts of the sides. Needs torch.
 """
 
+from typing import Protocol
+
 import numpy as np
 import torch
 
@@ -15,10 +17,20 @@ from jobkit.boxes.network import BoxNetwork
 from jobkit.errors import BadConfiguration
 from jobkit.image.batches import BATCH_SIZE, Pixels, batches
 from jobkit.image.files import BadImageError
+from jobkit.image.pretrained import require_libraries
 from jobkit.progress import Progress
 from jobkit.storage import Storage
 
 PIXELS_A_BATCH = BATCH_SIZE * 256 * 256  # larger pictures come in smaller batches, so that memory stays flat
+
+
+class Finder(Protocol):
+    """A network that finds boxes."""
+
+    device: torch.device
+
+    def found(self, pixels: Pixels, threshold: float, most: int) -> list[Found]:
+        """The boxes of each of at least one picture; pixels (n, side, side, 3)."""
 
 
 class BoxDetector:
@@ -26,7 +38,29 @@ class BoxDetector:
 
     def __init__(self, model: BoxModel) -> None:
         self.model = model
+        self._finder = _finder(model)
+        self.device = self._finder.device
+
+    def found(self, pixels: Pixels, threshold: float, most: int) -> list[Found]:
+        """The boxes of each picture; pixels (n, side, side, 3)."""
+        return self._finder.found(pixels, threshold, most) if len(pixels) else []
+
+
+def _finder(model: BoxModel) -> Finder:
+    if model.folder is None:
+        return CentreFinder(model)
+    require_libraries(f"A detector of {model.recipe.backbone}")
+    from jobkit.boxes.queries import QueryFinder, QueryNetwork  # transformers takes seconds to load
+
+    return QueryFinder(QueryNetwork.load(model.folder), model.exponent)
+
+
+class CentreFinder:
+    """The head that finds centres, on a frozen network's maps."""
+
+    def __init__(self, model: BoxModel) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._exponent = model.exponent
         self._features = BoxFeatures()
         self._network = BoxNetwork(model.recipe.channels, len(model.labels), model.recipe.width)
         try:
@@ -36,16 +70,13 @@ class BoxDetector:
         self._network.to(self.device).eval()
 
     def found(self, pixels: Pixels, threshold: float, most: int) -> list[Found]:
-        """The boxes of each picture; pixels (n, side, side, 3)."""
-        if not len(pixels):
-            return []
+        """See Finder."""
         maps = [torch.from_numpy(values).to(self.device) for values in self._features.maps(pixels)]
         with torch.inference_mode():
             logits, distances = self._network(maps)
             chances = torch.sigmoid(logits).float().cpu().numpy()
             edges = distances.float().cpu().numpy()
-        exponent = self.model.exponent
-        return [decode(chances[i], edges[i], threshold, most, exponent) for i in range(len(pixels))]
+        return [decode(chances[i], edges[i], threshold, most, self._exponent) for i in range(len(pixels))]
 
 
 def as_prediction(found: Found, labels: tuple[str, ...]) -> dict[str, object]:

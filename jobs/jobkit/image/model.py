@@ -1,9 +1,12 @@
-"""A saved image classifier: safetensors for the numbers, JSON for the rest, no pickle; a folder of the bucket."""
+"""A saved image classifier: safetensors for the numbers, JSON for the rest, no pickle; a folder of the bucket.
+
+A model on a pretrained network holds that network too, so that what predicts needs no weights in its image.
+"""
 
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -12,6 +15,7 @@ from safetensors.numpy import load, save_file
 from jobkit.errors import BadConfiguration
 from jobkit.image.features import Recipe
 from jobkit.image.heads import HEADS, Head, arrays
+from jobkit.image.network_files import fetch_network, keep_network
 from jobkit.storage import Storage
 
 VERSION = 1
@@ -41,6 +45,8 @@ def save_model(storage: Storage, folder_uri: str, model: ImageClassifier) -> Non
     if model.thresholds:
         thresholds = json.dumps(dict(model.thresholds), ensure_ascii=False)
         storage.write_text(f"{folder}/{THRESHOLDS}", thresholds)
+    if model.recipe.folder is not None:
+        keep_network(storage, model.recipe.folder, folder)
     preprocessing = {"version": VERSION, "head": model.head.kind, **model.recipe.as_json()}
     storage.write_text(f"{folder}/{PREPROCESSING}", json.dumps(preprocessing, sort_keys=True))
 
@@ -55,6 +61,8 @@ def load_model(storage: Storage, folder_uri: str) -> ImageClassifier:
     thresholds: dict[str, float] = {}
     try:
         recipe = Recipe.from_json(preprocessing)
+        if recipe.pretrained:
+            recipe = replace(recipe, folder=fetch_network(storage, folder))
         labels = tuple(map(str, json.loads(storage.read_text(f"{folder}/{LABELS}"))))
         head: Head = HEADS[kind](**load(storage.read_bytes(f"{folder}/{TENSORS}")))
         if not head.single:

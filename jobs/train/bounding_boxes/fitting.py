@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from jobkit.boxes.decoding import Found, decode
 from jobkit.boxes.features import BoxRecipe
 from jobkit.boxes.network import BoxNetwork
 from jobkit.progress import say
+from jobkit.standing_file import Standing, StandingFile
 from train.bounding_boxes.cache import FeatureCache
-from train.bounding_boxes.checkpoints import Checkpoints, Standing
-from train.bounding_boxes.judging import Judge
+from train.bounding_boxes.judging import LEAST_CHANCE, MOST, Judge
 from train.bounding_boxes.losses import loss
 from train.bounding_boxes.targets import target
 
@@ -33,12 +34,13 @@ MEASURE = "map_50_95"
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to learn. `budget_s` of 0 is no bound."""
+    """How long to learn. `budget_s` bounds learning, that before a preemption included; 0 is no bound."""
 
     epochs: int
     batch_size: int
     seed: int
     budget_s: float
+    learning_rate: float = RATE
 
     @property
     def patience(self) -> int:
@@ -56,6 +58,7 @@ class Progressing:
     """What changes while learning; kept in checkpoints."""
 
     epoch: int = 0
+    used_s: float = 0.0
     best: float = -1.0
     best_epoch: int = 0
     cut: float = 0.5
@@ -66,18 +69,23 @@ class Progressing:
 class Fitting:
     """One training of the head over cached features."""
 
-    def __init__(self, cache: FeatureCache, judge: Judge, recipe: BoxRecipe, classes: int, plan: Plan) -> None:
+    def __init__(
+        self, cache: FeatureCache, validation: FeatureCache, judge: Judge, recipe: BoxRecipe, classes: int, plan: Plan
+    ) -> None:
         torch.manual_seed(plan.seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._cache, self._judge, self._plan, self._classes = cache, judge, plan, classes
+        self._cache, self._validation, self._judge = cache, validation, judge
+        self._plan, self._classes = plan, classes
         self._cells = recipe.map_shape(0)[1]
         self._network = BoxNetwork(recipe.channels, classes, recipe.width).to(self._device)
-        self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
+        self._optimizer = torch.optim.AdamW(
+            self._network.parameters(), lr=plan.learning_rate, weight_decay=WEIGHT_DECAY
+        )
         self._began = time.monotonic()
         self.state = Progressing()
 
-    def run(self, checkpoints: Checkpoints) -> str:
+    def run(self, checkpoints: StandingFile) -> str:
         """Learns to the end, which is returned as a word: complete, early_stop or time_budget."""
         standing = checkpoints.load()
         if standing is not None:
@@ -108,13 +116,18 @@ class Fitting:
             if done >= 1.0:
                 return None
             for group in self._optimizer.param_groups:
-                group["lr"] = RATE * pace(done)
+                group["lr"] = self._plan.learning_rate * pace(done)
             total += self._step(order[step * self._plan.batch_size : (step + 1) * self._plan.batch_size])
         return total / steps
 
+    @property
+    def used_s(self) -> float:
+        """Seconds of learning, those before a preemption too."""
+        return self.state.used_s + time.monotonic() - self._began
+
     def _done(self, epochs: float) -> float:
         """How much of the training is done, by epochs or by time, whichever is further."""
-        by_time = (time.monotonic() - self._began) / self._plan.budget_s if self._plan.budget_s else 0.0
+        by_time = self.used_s / self._plan.budget_s if self._plan.budget_s else 0.0
         return max(epochs / self._plan.epochs, by_time)
 
     def _step(self, rows: NDArray[np.intp]) -> float:
@@ -137,27 +150,27 @@ class Fitting:
         state = self.state
         if not len(self._judge):
             state.weights, state.best_epoch = self._weights(), state.epoch
-            say("Epoch", epoch=state.epoch, of=self._plan.epochs, loss=round(average, 4))
+            self._say(average)
             return
-        figures, cut = self._judge.figures(self._head)
+        figures, cut = self._judge.figures(self._find)
         score = figures.get(MEASURE, 0.0)
         if score > state.best:
             state.best, state.best_epoch, state.cut, state.figures = score, state.epoch, cut, figures
             state.weights = self._weights()
-        say(
-            "Epoch",
-            epoch=state.epoch,
-            of=self._plan.epochs,
-            loss=round(average, 4),
-            validation_map_50=figures.get("map_50", 0.0),
-            validation_map_50_95=score,
-        )
+        self._say(average, validation_map_50=figures.get("map_50", 0.0), validation_map_50_95=score)
 
-    def _head(self, maps: list[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _say(self, average: float, **more: Any) -> None:
+        done = min(self._done(self.state.epoch), 1.0)
+        left_s = round(self.used_s * (1 - done) / done, 1)
+        say("Epoch", epoch=self.state.epoch, of=self._plan.epochs, loss=round(average, 4), left_s=left_s, **more)
+
+    def _find(self, rows: NDArray[np.intp]) -> list[Found]:
         self._network.eval()
+        maps = [torch.from_numpy(values).to(self._device) for values in self._validation.batch(rows)]
         with torch.inference_mode():
-            logits, distances = self._network([torch.from_numpy(values).to(self._device) for values in maps])
-            return torch.sigmoid(logits).cpu().numpy(), distances.cpu().numpy()
+            logits, distances = self._network(maps)
+            said = torch.sigmoid(logits).cpu().numpy(), distances.cpu().numpy()
+        return [decode(chances, edges, LEAST_CHANCE, MOST) for chances, edges in zip(*said, strict=True)]
 
     def _weights(self) -> dict[str, NDArray[Any]]:
         return {name: value.detach().cpu().numpy().copy() for name, value in self._network.state_dict().items()}
@@ -170,7 +183,7 @@ class Fitting:
         state = self.state
         figures: Mapping[str, Any] = {
             "epoch": state.epoch, "best": state.best, "best_epoch": state.best_epoch, "cut": state.cut,
-            "figures": state.figures,
+            "figures": state.figures, "used_s": self.used_s,
         }  # fmt: skip
         return Standing(tensors, figures)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from jobkit.boxes.decoding import Found, decode
+from jobkit.boxes.decoding import Found
 from jobkit.boxes.evaluation import DEFAULT_CONFIDENCE, BoxEvaluation
 from jobkit.boxes.geometry import Boxes
-from train.bounding_boxes.cache import FeatureCache
+from train.bounding_boxes.cache import Look
 
 MOST = 100
 LEAST_CHANCE = 0.01
@@ -17,22 +17,22 @@ BATCH = 16
 PLATEAU = 0.01  # cuts whose F1 is this near to the best are as good
 CUTS = (0.1, 0.8)  # bounds on where validation may move the cut; a small split must not decide everything
 
-Maps = list[NDArray[np.float32]]
-Head = Callable[[Maps], tuple[NDArray[np.float32], NDArray[np.float32]]]
+# Finds at most MOST boxes of at least LEAST_CHANCE in each of some validation pictures, told by their numbers.
+Find = Callable[[NDArray[np.intp]], Sequence[Found]]
 
 
 class Judge:
-    """Looks for the boxes of the validation pictures; their maps are those of the plain views."""
+    """Compares what is found in the validation pictures with what is there; `looks` are those of the plain views."""
 
-    def __init__(self, cache: FeatureCache, classes: Sequence[str], side_px: int) -> None:
-        self._cache = cache
+    def __init__(self, looks: Sequence[Look], classes: Sequence[str], side_px: int) -> None:
+        self._looks = looks
         self._classes = tuple(classes)
         self._side_px = side_px
 
     def __len__(self) -> int:
-        return len(self._cache.looks)
+        return len(self._looks)
 
-    def figures(self, head: Head) -> tuple[dict[str, float], float]:
+    def figures(self, find: Find) -> tuple[dict[str, float], float]:
         """(the headline figures, the chance at which to cut for the best F1)."""
         evaluation = BoxEvaluation(self._classes)
         scores: list[NDArray[np.float64]] = []
@@ -40,15 +40,13 @@ class Judge:
         labelled = 0
         for start in range(0, len(self), BATCH):
             rows = np.arange(start, min(start + BATCH, len(self)))
-            chances, distances = head(self._cache.batch(rows))
-            for row, chance, distance in zip(rows, chances, distances, strict=True):
-                look = self._cache.looks[row]
-                found = decode(chance, distance, LEAST_CHANCE, MOST)
+            for row, found in zip(rows, find(rows), strict=True):
+                look = self._looks[int(row)]
                 truth = self._boxes(look.corners, look.classes)
                 labelled += len(truth)
                 for matched in evaluation.add(truth, self._predicted(found)).values():
-                    scores.append(matched.scores)
-                    hits.append(matched.hits[:, 0, 0])
+                    scores.append(np.asarray(matched.scores, dtype=np.float64))
+                    hits.append(np.asarray(matched.partner) >= 0)
         cut = best_cut(np.concatenate([*scores, []]), np.concatenate([*hits, np.empty(0, bool)]), labelled)
         return evaluation.summary(), cut
 

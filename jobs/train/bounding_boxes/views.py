@@ -58,7 +58,12 @@ def views(count: int, dice: np.random.Generator) -> list[View]:
     """The plain view, its mirror image, then random ones."""
     result = [View(), View(mirrored=True)]
     while len(result) < count:
-        zoom = float(np.exp(dice.uniform(np.log(FURTHEST), np.log(NEAREST))))
-        right, down = dice.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2).tolist()
-        result.append(View(bool(dice.random() < 0.5), zoom, right, down))
+        result.append(random_view(dice))
     return result[:count]
+
+
+def random_view(dice: np.random.Generator) -> View:
+    """Nearer or further away, moved, and mirrored half of the time."""
+    zoom = float(np.exp(dice.uniform(np.log(FURTHEST), np.log(NEAREST))))
+    right, down = dice.uniform(-LARGEST_SHIFT, LARGEST_SHIFT, 2).tolist()
+    return View(bool(dice.random() < 0.5), zoom, right, down)

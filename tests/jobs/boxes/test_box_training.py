@@ -11,13 +11,14 @@ import pytest
 from jobkit.boxes.decoding import decode
 from jobkit.boxes.features import BoxRecipe, fitting_side
 from jobkit.boxes.model import BoxModel, load_model, save_model
+from jobkit.checkpoints import Checkpoints
 from jobkit.errors import BadConfiguration, BadData
 from jobkit.splits import ML_USE
+from jobkit.standing_file import Standing, StandingFile
 from jobkit.storage import Storage
 from local.environments import ensure
 from tests.jobs.boxes.scenes import TOOLS, drawing, jpeg
-from train.bounding_boxes.cache import FeatureCache, Look, views_for
-from train.bounding_boxes.checkpoints import Checkpoints, Standing
+from train.bounding_boxes.cache import FeatureCache, Look, Reading, filled, views_for
 from train.bounding_boxes.examples import examples, taught
 from train.bounding_boxes.judging import best_cut, exponent_for
 from train.bounding_boxes.targets import target
@@ -129,17 +130,68 @@ def test_a_training_file_without_a_box_in_training_is_refused(storage: Storage, 
 def test_a_checkpoint_is_that_of_the_same_file_and_settings_only(storage: Storage, folder: str) -> None:
     file = f"{folder}/training.jsonl"
     storage.write_text(file, "{}\n")
-    checkpoints = Checkpoints(storage, file, {"seed": 1})
-    assert checkpoints.load() is None
+
+    def standing_file(seed: int) -> StandingFile:
+        return StandingFile(Checkpoints.of(storage, file, {"seed": seed}))
+
+    assert standing_file(1).load() is None
     standing = Standing({"network.a": np.arange(3.0), "best.a": np.zeros(2)}, {"epoch": 4, "best": 0.5})
-    checkpoints.save(standing)
-    back = Checkpoints(storage, file, {"seed": 1}).load()
+    standing_file(1).save(standing)
+    back = standing_file(1).load()
     assert back is not None and back.figures == standing.figures
     assert back.tensors["network.a"].tolist() == [0, 1, 2]
-    assert Checkpoints(storage, file, {"seed": 2}).load() is None
+    assert standing_file(2).load() is None
     (uri,) = storage.list(f"{folder}/checkpoints/")
     storage.write_bytes(uri, b"cut off")
-    assert checkpoints.load() is None
+    assert standing_file(1).load() is None
+
+
+class Broken(Exception):
+    """The machine is taken away."""
+
+
+class BreakingStorage:
+    """The storage, until so many pictures were read; it counts them."""
+
+    def __init__(self, storage: Storage, most: int) -> None:
+        self._storage, self._most, self.reads = storage, most, 0
+
+    def read_bytes(self, uri: str) -> bytes:
+        if self.reads == self._most:
+            raise Broken
+        self.reads += 1
+        return self._storage.read_bytes(uri)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["beside the training file", "where Vertex says"])
+def test_features_that_an_attempt_left_are_taken_from_its_checkpoints(
+    storage: Storage, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    if elsewhere:
+        monkeypatch.setenv("AIP_CHECKPOINT_DIR", f"{folder}/elsewhere/")
+    monkeypatch.setattr("train.bounding_boxes.cache.CHUNK", 4)
+    monkeypatch.setattr("train.bounding_boxes.cache.WORTH_KEEPING", 4)
+    upload(storage, folder, 10)
+    lines = list(storage.read_lines(f"{folder}/training.jsonl"))
+    pictures = list(examples(lines[-1:] + lines[:-1]))  # the broken one first
+    made = {}
+    for attempt, most in (("whole", 99), ("broken off", 9), ("second", 99)):
+        counting = BreakingStorage(storage, most)
+        reading = Reading(counting, ("car",), BoxRecipe(64), 2, seed=3)  # type: ignore[arg-type]
+        apart = "whole" if attempt == "whole" else "spot"
+        kept = Checkpoints.of(storage, f"{folder}/training.jsonl", {"of": apart})
+        try:
+            made[attempt] = filled(reading, pictures, tmp_path / attempt, kept)
+        except Broken:
+            assert attempt == "broken off"
+        if attempt == "second":
+            assert counting.reads == 3  # of 11: two chunks of four were left
+    whole, second = made["whole"], made["second"]
+    assert second.unreadable == whole.unreadable == 1 and len(second.looks) == len(whole.looks) == 20
+    for mine, other in zip(second.looks, whole.looks, strict=True):
+        assert mine.corners == pytest.approx(other.corners) and mine.classes.tolist() == other.classes.tolist()
+    assert all(np.array_equal(mine, other) for mine, other in zip(second.maps, whole.maps, strict=True))
+    assert any(storage.list(f"{folder}/{'elsewhere' if elsewhere else 'checkpoints'}/"))
 
 
 def test_a_model_comes_back_as_it_was_and_a_foreign_one_is_refused(storage: Storage, folder: str) -> None:
@@ -191,9 +243,10 @@ class Kept:
             raise Stopped
 
 training, validation = cache("training", 8), cache("validation", 2)
+judge = Judge(validation.looks, ("a", "b"), 64)
 
 def fit():
-    return Fitting(training, Judge(validation, ("a", "b"), 64), recipe, 2, Plan(4, 4, 7, 0.0))
+    return Fitting(training, validation, judge, recipe, 2, Plan(4, 4, 7, 0.0))
 
 whole = fit()
 assert whole.run(Kept()) == "complete"
@@ -210,7 +263,7 @@ same = [np.array_equal(resumed.state.weights[name], value) for name, value in wh
 final = [np.array_equal(resumed._weights()[name], value) for name, value in whole._weights().items()]
 assert all(same) and all(final), "the resumed training differs"
 assert fit().run(Kept()) == "complete"
-hasty = Fitting(training, Judge(validation, ("a", "b"), 64), recipe, 2, Plan(1000, 4, 7, 0.5))
+hasty = Fitting(training, validation, judge, recipe, 2, Plan(1000, 4, 7, 0.5))
 assert hasty.run(Kept()) in ("time_budget", "early_stop")
 print("the same")
 """
