@@ -7,9 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+
+from google.cloud.aiplatform_v1.types import Model, ModelContainerSpec
 
 from local.processes import Process, free_port, stop_all
 from tests.jobs.conftest import REPOSITORY
@@ -50,6 +52,12 @@ class Served:
             return self.ask("GET", self._health)[0] == 200
         except OSError:
             return False
+
+
+def served_folder(module: str, model_uri: str, state: Path) -> AbstractContextManager[Served]:
+    """The model in a folder of the bucket, served by a module as its version of the registry would be."""
+    container = ModelContainerSpec(command=["python", "-m", module], predict_route=PREDICT, health_route=HEALTH)
+    return served_version(Model(artifact_uri=model_uri, container_spec=container), state)
 
 
 @contextmanager

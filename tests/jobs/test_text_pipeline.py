@@ -15,8 +15,10 @@ import pytest
 from etl.text_classification.main import main as single_etl
 from etl.text_multi_classification.main import main as multi_etl
 from inference.text_classification.main import main as inference
+from jobkit.manifest import read_manifest
 from jobkit.storage import Storage
 from tests.jobs.conftest import SAMPLES, StartLabelbox
+from tests.jobs.served import served_folder
 from train.text_classification.main import main as train
 
 SAMPLE = SAMPLES / "text_single_classification"
@@ -59,6 +61,10 @@ class Pipeline:
         assert inference(arguments) == 0
         return self.ending(stage)
 
+    @property
+    def manifest(self) -> str:
+        return str(self.ending("etl")["outputs"]["manifest"])
+
     def rows(self, stage: str = "inference") -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.storage.read_lines(f"{self.folder}/{stage}/predictions.ndjson")]
 
@@ -71,7 +77,7 @@ def pipeline(folder: str) -> Iterator[Pipeline]:
 
 
 def test_the_sample_is_learned_and_every_row_is_predicted_measured_and_uploaded(
-    pipeline: Pipeline, start_labelbox: StartLabelbox
+    pipeline: Pipeline, start_labelbox: StartLabelbox, tmp_path: Path
 ) -> None:
     labelbox = start_labelbox(SAMPLE)
     pipeline.learn()
@@ -92,6 +98,14 @@ def test_the_sample_is_learned_and_every_row_is_predicted_measured_and_uploaded(
     page = pipeline.storage.read_text(result["outputs"]["report"])
     assert "majority baseline" in page
     assert not re.search(r"<script|https?://", page)
+
+    with served_folder(
+        "inference.text_classification.serve", pipeline.ending("train")["outputs"]["model"], tmp_path
+    ) as served:
+        rows = {row.data_row_id: row.content for row in read_manifest(pipeline.storage, pipeline.manifest)}
+        said = served.predict(*(rows[row["dataRow"]["id"]] for row in predictions))
+    surest = [one["confidences"][0] for one in said]
+    assert surest == pytest.approx([row["answer"]["confidence"] for row in predictions], abs=2e-6)
 
     labelbox.set(refuse_predictions=True)
     refused = pipeline.predict(stage="again")

@@ -17,6 +17,7 @@ from jobkit.storage import Storage
 from tests.jobs import exports
 from tests.jobs.conftest import SAMPLES, StartLabelbox
 from tests.jobs.ner.notes import CITY, PERSON, Jobs, entity, good_rows, label, sample, tool
+from tests.jobs.served import served_folder
 
 SAMPLE = SAMPLES / "ner"
 RUN_ID = "71d9e2b8-3f64-4a0c-9b57-c8e6a1f0d243"
@@ -37,7 +38,7 @@ def tokens_of(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_the_sample_is_learned_and_every_row_is_predicted_measured_and_uploaded(
-    jobs: Jobs, start_labelbox: StartLabelbox
+    jobs: Jobs, start_labelbox: StartLabelbox, tmp_path: Path
 ) -> None:
     labelbox = start_labelbox(SAMPLE)
     jobs.run_id = RUN_ID
@@ -66,6 +67,24 @@ def test_the_sample_is_learned_and_every_row_is_predicted_measured_and_uploaded(
     assert sum(hits) / len(hits) > 0.9
     wide = {row["data_row"]["id"] for row in exported if max(row["data_row"]["row_data"]) > "\uffff"}
     assert any(hit for hit, row in zip(hits, predictions, strict=True) if row["dataRow"]["id"] in wide)
+
+    text = {row["data_row"]["id"]: row["data_row"]["row_data"] for row in exported}
+    narrow = [row for row in predictions if max(text[row["dataRow"]["id"]]) <= "\uffff"]  # one unit for all offsets
+    asked = sorted({row["dataRow"]["id"] for row in narrow})
+    with served_folder("inference.ner.serve", jobs.ending("train")["outputs"]["model"], tmp_path) as served:
+        said = served.predict(*(text[data_row] for data_row in asked))
+    found = [
+        (data_row, int(start), int(end), confidence)
+        for data_row, one in zip(asked, said, strict=True)
+        for start, end, confidence in zip(
+            one["textSegmentStartOffsets"], one["textSegmentEndOffsets"], one["confidences"], strict=True
+        )
+    ]
+    expected = [
+        (row["dataRow"]["id"], row["location"]["start"], row["location"]["end"], row["confidence"]) for row in narrow
+    ]
+    assert [one[:3] for one in sorted(found)] == [one[:3] for one in sorted(expected)]
+    assert [one[3] for one in sorted(found)] == pytest.approx([one[3] for one in sorted(expected)], abs=2e-6)
 
     page = jobs.storage.read_text(result["outputs"]["report"])
     assert "baseline: names of the training rows" in page
