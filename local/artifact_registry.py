@@ -24,7 +24,7 @@ _MANIFEST = re.compile(r"/v2/[\w.-]+/[\w.-]+/(?P<image>[\w-]+)/manifests/[\w][\w
 def folder_of(image: str, jobs_dirs: Sequence[Path]) -> Path | None:
     """The folder whose image has this name: its path with hyphens for slashes and underscores."""
     for jobs in jobs_dirs:
-        for dockerfile in jobs.glob("*/*/Dockerfile"):
+        for dockerfile in (*jobs.glob("*/*/Dockerfile"), *jobs.glob("*/*/gpu/Dockerfile")):
             folder = dockerfile.parent
             if folder.relative_to(jobs).as_posix().replace("/", "-").replace("_", "-") == image:
                 return folder
