@@ -103,6 +103,13 @@ def test_a_model_is_registered_with_all_that_serves_it_and_where_it_comes_from(h
     }
 
 
+def test_a_deployments_key_encrypts_its_models(here: World, model_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    monkeypatch.setenv("KMS_KEY_NAME", key)
+    name = trained(arguments(model_type)).outputs["model_version"]
+    assert here.clients.models.get_model(name=name).encryption_spec.kms_key_name == key
+
+
 def test_each_run_is_a_version_and_the_default_stays_where_a_person_put_it(here: World, model_type: str) -> None:
     names = [trained(arguments(model_type, f"train-fit-1-{run}")).outputs["model_version"] for run in "abc"]
     assert [name.rpartition("@")[2] for name in names] == ["1", "2", "3"]
