@@ -13,7 +13,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate test-images check lint-iac lock-weights format clean
+.PHONY: help run up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate chaos test-images check lint-iac lock-weights format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ test-images: $(VENV)/dev.stamp ## Build and run every job image for real, with p
 	  [ -n "$$engine" ] || { echo "This needs podman or docker, or CONTAINER_ENGINE=/path/to/one." >&2; exit 1; }; \
 	  CONTAINER_ENGINE="$$engine" JOB_IMAGES="$(IMAGES)" IMAGE_FIGURES=.local/images.md $(PY) -m pytest tests/terraform/test_images.py $(ARGS)
 	@cat .local/images.md
+
+chaos: $(VENV)/dev.stamp ## Twenty runs at once while all around them breaks: make chaos SEEDS="1 2 3" (minutes a seed)
+	@for seed in $(or $(SEEDS),1 2 3); do \
+	  FAULT_SEED=$$seed FAULT_RUNS=$(or $(RUNS),20) FAULT_ROUNDS=3 FAULT_OUTAGE_S=10 \
+	    $(PY) -m pytest -n 0 -q tests/end_to_end/test_faults.py || exit 1; \
+	done
 
 check: $(VENV)/dev.stamp ## Lint, format and types; terraform's too where it is installed
 	$(VENV)/bin/ruff check .

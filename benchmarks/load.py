@@ -1,6 +1,6 @@
 """Runs posted at once through the real HTTP functions, with jobs that end at once: is one lost, and how long it takes.
 
-    PYTHONPATH=functions:. .venv/bin/python benchmarks/load.py [RUNS] [CLIENTS]
+    PYTHONPATH=functions:. .venv/bin/python benchmarks/load.py [RUNS] [CLIENTS] [--json]
 
 The embedded cloud on this machine, so the figures are those of its processor: posts a second, p50 and p99 of the
 answer, time until the last run ended, and each function's peak memory. Exits 1 if a run is lost or doubled.
@@ -8,6 +8,8 @@ answer, time until the last run ended, and each function's peak memory. Exits 1 
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -15,6 +17,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from local.cloud import SERVICE_SECRET, CloudOptions, EmbeddedCloud
 from local.labelbox_side import RequestRefused, TrainingRequest
@@ -64,28 +67,26 @@ def peak_memory_mb(process: Process) -> float:
 
 
 def wait_for_all(cloud: EmbeddedCloud, model_runs: list[str]) -> Counter[str]:
-    """What Labelbox shows of each run once none is under way, or when time is up."""
+    """What Labelbox shows of each run once none is under way, or when time is up. Progress goes to stderr."""
     give_up_at = time.monotonic() + DEADLINE_S
     while True:
         state = cloud.labelbox_control.state()["model_runs"]
         shown = Counter(str(state[run]["status"]) for run in model_runs)
-        print(f"  {dict(shown)}", flush=True)
+        print(f"  {dict(shown)}", file=sys.stderr, flush=True)
         if shown["COMPLETE"] + shown["FAILED"] == len(model_runs) or time.monotonic() > give_up_at:
             return shown
         time.sleep(5)
 
 
-def main() -> int:
-    """Post, wait, count, print."""
-    numbers = [int(word) for word in sys.argv[1:3]]
-    runs, clients = (*numbers, *(RUNS, CLIENTS)[len(numbers) :])
+def measure(runs: int = RUNS, clients: int = CLIENTS) -> dict[str, Any]:
+    """The figures of one load: `lost`, `doubled` and `jobs_missing` must be 0."""
     model_runs = [model_run_id(number) for number in range(1, runs + 1)]
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         settings = {"PIPELINES_DIR": str(write_pipelines(folder)), "MAX_ACTIVE_RUNS": MANY, "MAX_RUNS_PER_DAY": MANY}
         options = CloudOptions(
             export=write_export(folder, model_runs),
-            jobs_dir=write_jobs(folder),
+            jobs_dirs=(write_jobs(folder),),
             environments_dir=folder / "envs",
             settings=settings,
         )
@@ -97,18 +98,42 @@ def main() -> int:
             shown = wait_for_all(cloud, model_runs)
             ended_s = time.monotonic() - began
             attempts = Counter(job["labels"]["lb_attempt"] for job in cloud.vertex_jobs())
-            memory = {name: peak_memory_mb(function.process) for name, function in cloud.functions.items()}
+            memory = {name: round(peak_memory_mb(item.process)) for name, item in cloud.functions.items()}
     seconds = sorted(answer for answer, _ in answers)
-    p99 = seconds[min(len(seconds) - 1, int(len(seconds) * 0.99))]
-    doubled = sum(count - 1 for count in attempts.values())
-    lost = runs - shown["COMPLETE"]
-    print(f"{runs} runs, {clients} clients: {runs / posted_s:.1f} posts a second; ", end="")
-    print(f"answer p50 {statistics.median(seconds):.2f} s, p99 {p99:.2f} s; ", end="")
-    print(f"sent again: {sum(times - 1 for _, times in answers)}")
-    print(f"all ended after {ended_s:.0f} s; jobs {attempts.total()} of {runs * len(STAGES)}")
-    print("peak memory: " + ", ".join(f"{name} {size:.0f} MB" for name, size in memory.items()))
-    print(f"lost: {lost}  doubled: {doubled}")
-    return 1 if lost or doubled or len(attempts) != runs * len(STAGES) else 0
+    return {
+        "runs": runs,
+        "clients": clients,
+        "posts_per_second": round(runs / posted_s, 1),
+        "answer_p50_s": round(statistics.median(seconds), 3),
+        "answer_p99_s": round(seconds[min(len(seconds) - 1, int(len(seconds) * 0.99))], 3),
+        "sent_again": sum(times - 1 for _, times in answers),
+        "all_ended_s": round(ended_s, 1),
+        "jobs": attempts.total(),
+        "jobs_missing": runs * len(STAGES) - len(attempts),
+        "lost": runs - shown["COMPLETE"],
+        "doubled": sum(count - 1 for count in attempts.values()),
+        "peak_memory_mb": memory,
+    }
+
+
+def main() -> int:
+    """Post, wait, count, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="?", type=int, default=RUNS)
+    parser.add_argument("clients", nargs="?", type=int, default=CLIENTS)
+    parser.add_argument("--json", action="store_true", help="one line of JSON instead of words")
+    given = parser.parse_args()
+    found = measure(given.runs, given.clients)
+    if given.json:
+        print(json.dumps(found))
+    else:
+        print(f"{found['runs']} runs, {found['clients']} clients: {found['posts_per_second']} posts a second; ", end="")
+        print(f"answer p50 {found['answer_p50_s']:.2f} s, p99 {found['answer_p99_s']:.2f} s; ", end="")
+        print(f"sent again: {found['sent_again']}")
+        print(f"all ended after {found['all_ended_s']:.0f} s; jobs {found['jobs']} of {given.runs * len(STAGES)}")
+        print("peak memory: " + ", ".join(f"{name} {size} MB" for name, size in found["peak_memory_mb"].items()))
+        print(f"lost: {found['lost']}  doubled: {found['doubled']}")
+    return 1 if found["lost"] or found["doubled"] or found["jobs_missing"] else 0
 
 
 if __name__ == "__main__":

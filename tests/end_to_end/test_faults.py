@@ -1,6 +1,6 @@
 """Concurrent runs while everything around them breaks: each ends COMPLETE, with one job per attempt, and is told.
 
-FAULT_RUNS=20 FAULT_SEED=7 in the environment makes it larger, or another.
+FAULT_RUNS=20 FAULT_ROUNDS=3 FAULT_SEED=7 in the environment makes it larger, rougher, or another; `make chaos` does.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import random
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from local import deployment
@@ -37,9 +36,10 @@ from tests.end_to_end.quick_jobs import (
 )
 
 RUNS = int(os.environ.get("FAULT_RUNS", "6"))
+ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))  # how often each function is killed
 SEED = int(os.environ.get("FAULT_SEED", "1"))
 OUTAGE_S = float(os.environ.get("FAULT_OUTAGE_S", "3"))  # how long something is away: the fault itself
-END_DEADLINE_S = 60.0 + 10.0 * RUNS
+END_DEADLINE_S = 60.0 + 10.0 * RUNS + 60.0 * ROUNDS
 IN_ORDER = ("EXPORTING_DATA", "TRAINING_MODEL", "COMPLETE")
 
 
@@ -63,6 +63,7 @@ class BreakingCloud:
         )
         self.cloud = EmbeddedCloud(StateFolder(folder / "state"), options)
         self.pipeline = read_pipelines(pipelines)[QUICK]
+        self._readers: dict[str, RunReader] = {}
 
     def post(self, model_run: str) -> str:
         """Press the button, and again while nothing answers: the coordinator may be dead just now."""
@@ -77,9 +78,11 @@ class BreakingCloud:
                 time.sleep(0.1)
 
     def look(self, run_id: str) -> RunView:
-        run = RunId.parse(run_id)
-        assert run is not None
-        return RunReader(self.cloud.storage.host, deployment.BUCKET, run, self.pipeline).look()
+        if run_id not in self._readers:
+            run = RunId.parse(run_id)
+            assert run is not None
+            self._readers[run_id] = RunReader(self.cloud.storage.host, deployment.BUCKET, run, self.pipeline)
+        return self._readers[run_id].look()
 
     def told(self, model_run: str) -> ModelRunState:
         return self.cloud.labelbox_control.model_run(model_run)
@@ -106,14 +109,32 @@ class BreakingCloud:
         time.sleep(OUTAGE_S)
         self.change_vertex(unavailable=False, create_refusals=3)
 
-    def break_everything(self, chance: random.Random) -> None:
-        """Each function is killed and starts again, Pub/Sub too; the bucket and Vertex are away for a while. The seed
-        gives the order and the moments."""
-        faults: list[Callable[[], None]] = [partial(self.cloud.restart, function) for function in FUNCTIONS]
-        faults += [self.restart_pubsub, self.stop_storage, self.stop_vertex]
-        for fault in chance.sample(faults, len(faults)):
-            time.sleep(chance.uniform(0.0, 0.5))
-            fault()
+    def kill_functions(self, chance: random.Random) -> None:
+        """Each function is killed and starts again, at random moments and in a random order, as often as asked."""
+        for _ in range(ROUNDS):
+            for function in chance.sample(FUNCTIONS, len(FUNCTIONS)):
+                time.sleep(chance.uniform(0.0, 0.5))
+                self.cloud.restart(function)
+
+    def take_services_away(self, chance: random.Random) -> None:
+        """Pub/Sub is killed and starts again; the bucket and Vertex are away for a while. Meanwhile functions die."""
+        outages: list[Callable[[], None]] = [self.restart_pubsub, self.stop_storage, self.stop_vertex]
+        for outage in chance.sample(outages, len(outages)):
+            time.sleep(chance.uniform(0.0, 1.0) * ROUNDS)
+            outage()
+
+    def last_jobs(self) -> list[str]:
+        """Jobs of the last stage."""
+        attempts = (str(job["labels"]["lb_attempt"]) for job in self.cloud.vertex_jobs())
+        return [attempt for attempt in attempts if attempt.startswith(f"{STAGES[-1]}-")]
+
+    def silence_labelbox_at_the_end(self, run_ids: Iterable[str], eventually: Callable[..., object]) -> None:
+        """Labelbox goes down before the first run completes, and comes back a while after one has."""
+        eventually(self.last_jobs, "a run comes to its last job", END_DEADLINE_S)
+        self.cloud.labelbox_control.change({"down": True})
+        eventually(lambda: [run for run in run_ids if self.look(run).outcome], "a run ends", END_DEADLINE_S)
+        time.sleep(OUTAGE_S)
+        self.cloud.labelbox_control.change({"down": False})
 
 
 def test_runs_end_complete_and_once_while_everything_around_them_breaks(
@@ -121,22 +142,16 @@ def test_runs_end_complete_and_once_while_everything_around_them_breaks(
 ) -> None:
     breaking = BreakingCloud(tmp_path)
     chance = random.Random(SEED)
-    with breaking.cloud as cloud, ThreadPoolExecutor(RUNS + 1) as pool:
+    with breaking.cloud, ThreadPoolExecutor(RUNS + 2) as pool:
         breaking.change_vertex(create_refusals=3)
-        breakage = pool.submit(breaking.break_everything, chance)
+        breakages = [
+            pool.submit(breaking.kill_functions, random.Random(chance.random())),
+            pool.submit(breaking.take_services_away, random.Random(chance.random())),
+        ]
         run_ids = dict(zip(breaking.model_runs, pool.map(breaking.post, breaking.model_runs), strict=True))
-        breakage.result()
-
-        ended = eventually(
-            lambda: [run for run, run_id in run_ids.items() if breaking.look(run_id).outcome],
-            "a run ends",
-            END_DEADLINE_S,
-        )
-        assert ended
-        cloud.labelbox_control.change({"down": True})
-        time.sleep(OUTAGE_S)
-        cloud.labelbox_control.change({"down": False})
-
+        silence = pool.submit(breaking.silence_labelbox_at_the_end, run_ids.values(), eventually)
+        for breakage in (*breakages, silence):
+            breakage.result()
         eventually(
             lambda: all(breaking.told(run).status == "COMPLETE" for run in run_ids),
             f"all runs told COMPLETE (FAULT_SEED={SEED})",
