@@ -16,7 +16,7 @@ import pytest
 
 from orchestrator.facts import KINDS, decode
 from orchestrator.identities import RunId
-from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction
+from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, read_pipelines
 from orchestrator.run import Run
 from orchestrator.vertex import JobReading
 from tests.functions.release_ledger import HISTORIES, Event, record
@@ -24,6 +24,7 @@ from tests.functions.world import World
 
 LEDGERS = sorted((Path(__file__).parent / "ledgers").glob("*.json"))
 RELEASES: Mapping[str, Mapping[str, list[Event]]] = {path.stem: json.loads(path.read_text()) for path in LEDGERS}
+PIPELINES = read_pipelines()
 CASES = [(release, name) for release, histories in RELEASES.items() for name in histories]
 # Kinds of facts that a later release added; an earlier one's files cannot hold them.
 ADDED: Mapping[str, frozenset[str]] = {"0.1.0": frozenset()}
@@ -31,7 +32,7 @@ ADDED: Mapping[str, frozenset[str]] = {"0.1.0": frozenset()}
 
 def _taken_over(events: list[Event]) -> World:
     """Today's code in a world where exactly this has happened."""
-    world = World()
+    world = World(pipelines=PIPELINES)
     for event in events:
         at = datetime.fromisoformat(event["at"])
         world.clock.time = max(world.clock.time, at)
