@@ -76,12 +76,12 @@ class Engine:
             options += ["--env", f"{name}={value}"]
         return self.run("run", *options, image, *arguments)
 
-    def build(self, folder: str, context: Path) -> Built:
-        """The image of a folder below jobs/."""
+    def build(self, folder: str, context: Path, *more: str) -> Built:
+        """The image of a folder below jobs/; `more` are options of the engine's build."""
         name = "job-image-test-" + folder.replace("/", "-").replace("_", "-")
         dockerfile = context / "jobs" / folder / "Dockerfile"
         began = time.monotonic()
-        options = ("--network", "host", *self.build_options, "--file", str(dockerfile), "--tag", name)
+        options = ("--network", "host", *self.build_options, *more, "--file", str(dockerfile), "--tag", name)
         self.run("build", *options, str(context), timeout_s=BUILD_TIMEOUT_S)
         seconds = time.monotonic() - began
         size = int(self.run("image", "inspect", "--format", "{{.Size}}", name))

@@ -17,11 +17,16 @@ import pytest
 
 from jobkit import __version__
 from orchestrator.pipelines import CustomJob, Pipeline, read_pipelines
+from tests.jobs.weights.hub_server import HubServer
 from tests.terraform.containers import Built, Engine, NoBaseImage, base_image
 from tests.terraform.image_runs import first_difference, ran_as_processes, replayed
 from tests.terraform.workspace import ROOT
+from weights import fill
 
 ALL = sorted(path.parent.relative_to(ROOT / "jobs").as_posix() for path in (ROOT / "jobs").glob("*/*/Dockerfile"))
+WEIGHED = sorted(
+    path.parent.relative_to(ROOT / "jobs").as_posix() for path in (ROOT / "jobs").glob("*/*/gpu/models.txt")
+)
 FOLDERS = os.environ.get("JOB_IMAGES", "").split() or ALL
 # What we put on the base image, which is not ours to make smaller.
 LARGEST_TEXT_IMAGE_BYTES = 480_000_000
@@ -112,6 +117,29 @@ def test_an_image_holds_its_own_job_and_the_kit_and_nothing_else_of_the_reposito
 def test_an_image_for_texts_is_light(engine: Engine, images: Images, folder: str) -> None:
     base = int(engine.run("image", "inspect", "--format", "{{.Size}}", base_image(FOLDERS)))
     assert images(folder).size_bytes - base <= LARGEST_TEXT_IMAGE_BYTES
+
+
+@pytest.mark.parametrize("folder", WEIGHED)
+def test_weights_that_are_not_locked_stop_the_build_and_locked_ones_are_in_the_image(
+    engine: Engine, tmp_path: Path, folder: str
+) -> None:
+    shutil.copytree(ROOT / "jobs", tmp_path / "jobs", ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".env"))
+    (tmp_path / "jobs" / folder / "models.txt").write_text("mine org/model\n")
+    with HubServer() as hub:
+        options = ("--target", "weights", "--build-arg", f"HF_ENDPOINT={hub.address}")
+        with pytest.raises(AssertionError, match=r"mine \(org/model\) is not in jobs/weights/lock.json"):
+            engine.build(folder, tmp_path, *options)
+        lock = tmp_path / "jobs" / "weights" / "lock.json"
+        lock.write_text('{"version": 1, "models": {}}')
+        for other in (tmp_path / "jobs").glob("*/*/gpu/models.txt"):
+            other.write_text("mine org/model\n")
+        assert fill.main(["--jobs", str(tmp_path / "jobs"), "--lock", str(lock)], hub.client) == 0
+        built = engine.build(folder, tmp_path, *options)
+    try:
+        listed = engine.start(built.name, "-c", "cd /models/mine && cat config.json", entrypoint="sh")
+        assert listed == '{"hidden": 8}'
+    finally:
+        engine.run("rmi", "--force", built.name)
 
 
 def _covering() -> list[str]:

@@ -2,77 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
+from tests.jobs.weights.hub_server import COMMIT, WEIGHTS, HubServer
 from weights import fetch, fill
-from weights.hub import Hub, HubError
+from weights.hub import HubError
 from weights.lock import LOCK, LockError, Wanted, chosen, read_lock, read_wanted
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-WEIGHTS = b"weights" * 50_000
-FILES = {"config.json": b'{"hidden": 8}', "model.safetensors": WEIGHTS, "pytorch_model.bin": b"pickle", "x.py": b"code"}
-
-
-class HubServer:
-    """A hub with one model, in the shapes of the hub's API."""
-
-    def __init__(self) -> None:
-        self.files, self.failures, self.asked, self.cut = dict(FILES), 0, list[str](), 0
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            disable_nagle_algorithm = True
-
-            def do_GET(self) -> None:
-                outer.asked.append(self.path)
-                if outer.failures:
-                    outer.failures -= 1
-                    return self._answer(503, b"later")
-                if self.path == "/api/models/org/model/revision/main?blobs=true":
-                    return self._answer(200, json.dumps(outer.listing()).encode())
-                name = self.path.removeprefix(f"/org/model/resolve/{COMMIT}/")
-                if name in outer.files:
-                    return self._answer(200, outer.files[name])
-                return self._answer(404, b"no such thing")
-
-            def _answer(self, status: int, body: bytes) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body[: len(body) - outer.cut])
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.client = Hub(f"http://127.0.0.1:{self.server.server_port}", pause_s=0)
-
-    def listing(self) -> dict[str, Any]:
-        siblings: list[dict[str, Any]] = [{"rfilename": name, "size": len(data)} for name, data in self.files.items()]
-        for item in siblings:
-            if item["rfilename"] == "model.safetensors":
-                item["lfs"] = {"sha256": hashlib.sha256(WEIGHTS).hexdigest(), "size": len(WEIGHTS), "pointerSize": 134}
-        return {"sha": COMMIT, "siblings": siblings, "cardData": {"license": "apache-2.0"}}
 
 
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
     """A hub that is up."""
-    found = HubServer()
-    thread = Thread(target=found.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-    thread.join()
+    with HubServer() as found:
+        yield found
 
 
 @pytest.fixture
