@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ops import planning, seeing, steering
+from ops import planning, removing, seeing, steering
 from ops.deployment import Deployment
 from ops.errors import OpsError
 from ops.operator import Operator
@@ -57,6 +57,7 @@ def cli(operator: Operator, /, **options: Any) -> None:
 for _command in (
     *(seeing.runs, seeing.show, seeing.watch, seeing.logs, seeing.report),
     *(steering.train, steering.retry, steering.cancel, steering.replay, steering.clean),
+    removing.forget,
     *(planning.pipelines, planning.estimate, planning.doctor, planning.completion),
 ):
     cli.add_command(_command)

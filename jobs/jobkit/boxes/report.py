@@ -82,7 +82,8 @@ def drawing(image: ShownImage) -> str:
         )
     view = f'viewBox="0 0 {image.width:g} {image.height:g}"'
     style = "background:var(--panel);border:1px solid var(--line);max-height:14rem"
-    return f'<svg {view} width="220" style="{style}" role="img" aria-label="Boxes of {escape(image.data_row_id)}">{"".join(parts)}</svg>'
+    label = f"Boxes of {escape(image.data_row_id)}"
+    return f'<svg {view} width="220" style="{style}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
 def listing(image: ShownImage) -> str:
