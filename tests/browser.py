@@ -115,6 +115,15 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.call("Emulation.setEmulatedMedia", features=features)
 
+    def accessibility(self, axe: Path) -> list[str]:
+        """What axe-core (https://github.com/dequelabs/axe-core) finds wrong in the page, the worst kinds only."""
+        self.run(axe.read_text(encoding="utf-8") + "; true")
+        found = self.run(
+            "axe.run().then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
+            ".flatMap(v => v.nodes.map(n => v.id + ': ' + n.html.slice(0, 200) + ' ' + n.failureSummary)))"
+        )
+        return [str(problem) for problem in found]
+
     def picture(self, path: Path) -> None:
         """What the window shows, as a PNG."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))

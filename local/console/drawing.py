@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from local.console.annotations import Annotations, Box, Entity
 
 COLOURS = 8  # as many as the stylesheet has; classes beyond share them
-_LETTER = 0.6  # width of a letter, in heights
+_LETTER = 0.64  # width of a letter, in heights
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,13 @@ class Palette:
 
 @dataclass(frozen=True)
 class DrawnBox:
-    """A box with its caption, as SVG has it: the caption stands above the box, or in it at the image's upper edge."""
+    """A box with its caption, as SVG has it. The caption stands above the box, or in it at the image's upper edge, and
+    further left where it would leave the image."""
 
     box: Box
     caption: str
     text_height: float
+    text_left: float
     text_top: float
     text_width: float
 
@@ -68,5 +70,7 @@ def drawn_boxes(annotations: Annotations, image_width: float) -> list[DrawnBox]:
         caption = box.name if box.confidence is None else f"{box.name} {box.confidence:.2f}"
         above = box.top - height * 1.25
         top = above if above >= 0 else box.top
-        drawn.append(DrawnBox(box, caption, height, round(top, 1), round(height * _LETTER * (len(caption) + 1), 1)))
+        width = round(height * _LETTER * (len(caption) + 0.8), 1)
+        left = max(0.0, min(box.left, image_width - width))
+        drawn.append(DrawnBox(box, caption, height, round(left, 1), round(top, 1), width))
     return drawn

@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any
 
 from local.console.annotations import Annotations, of_predictions
-from local.console.data_rows import DataRow, of_manifest_row
+from local.console.data_rows import SPLITS, DataRow, of_manifest_row
 from local.console.data_sets import DataSet
 from local.console.paging import Page, page_of
 from local.console.verdicts import confident, rule, verdict
@@ -72,9 +72,10 @@ class Results:
         return Counter(judged for of, judged in self.judgements if split in ("", of))
 
     @property
-    def splits(self) -> Counter[str]:
-        """Rows by split."""
-        return Counter(split for split, _ in self.judgements)
+    def splits(self) -> list[tuple[str, int]]:
+        """Rows by split, in the order of the splits."""
+        counts = Counter(split for split, _ in self.judgements)
+        return [(split, counts[split]) for split in SPLITS if counts[split]]
 
     def page(self, number: str | None, split: str, judged: str) -> Page[Judged]:
         """One page of the rows of a split and a verdict; an empty one means any."""
