@@ -32,12 +32,13 @@ def folder_of(image: str, jobs_dirs: Sequence[Path]) -> Path | None:
 
 
 def digest_of(folder: Path) -> str:
-    """A digest of what the image of this folder would hold."""
-    shared = folder.parent.parent / "jobkit"
-    total = hashlib.sha256()
-    for path in sorted([*folder.rglob("*"), *shared.rglob("*")]):
+    """A digest of what the image of this folder would hold: with CUDA, its job's own folder above it."""
+    job = folder.parent if folder.name == "gpu" else folder
+    jobs = job.parent.parent
+    total = hashlib.sha256(folder.name.encode())
+    for path in sorted([*job.rglob("*"), *(jobs / "jobkit").rglob("*")]):
         if path.is_file() and "__pycache__" not in path.parts:
-            total.update(path.relative_to(folder.parent.parent).as_posix().encode() + b"\0")
+            total.update(path.relative_to(jobs).as_posix().encode() + b"\0")
             total.update(hashlib.sha256(path.read_bytes()).digest())
     return f"sha256:{total.hexdigest()}"
 
