@@ -25,7 +25,7 @@ class JobImage:
 
 @dataclass(frozen=True)
 class JobImages:
-    """All images of some jobs folders (`jobs/<stage>/<name>/Dockerfile`, and `gpu/Dockerfile` below it); the folders are
+    """All images of some jobs folders: `jobs/<stage>/<name>/Dockerfile` and `gpu/Dockerfile` below it. The folders are
     read at each look."""
 
     jobs_dirs: Sequence[Path]
