@@ -106,7 +106,7 @@ def image_list(images: Sequence[ShownImage]) -> str:
     """Pictures with their boxes drawn and listed."""
     if not images:
         return ""
-    legend = " · ".join(f'<b style="color:{colour}">{what}</b>' for what, colour in _COLOURS.items())
+    legend = " · ".join(f'<b style="border-bottom:3px solid {colour}">{what}</b>' for what, colour in _COLOURS.items())
     parts = [
         f'<h3>{escape(image.data_row_id)}</h3><div class="charts">{drawing(image)}{listing(image)}</div>'
         for image in images[:MAX_EXAMPLES]
