@@ -45,9 +45,9 @@ class CloudRun:
         assert self._reader is not None
         return self._reader.look()
 
-    def finish(self) -> RunView:
+    def finish(self, within_s: float = RUN_DEADLINE_S) -> RunView:
         """Wait for the end, and until Labelbox was told it."""
-        give_up_at = time.monotonic() + RUN_DEADLINE_S
+        give_up_at = time.monotonic() + within_s
         while time.monotonic() < give_up_at:
             view = self.look()
             if view.outcome and self.labelbox().status == view.outcome:

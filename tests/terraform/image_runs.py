@@ -29,6 +29,11 @@ from tests.terraform.containers import Engine
 _TIME = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:00| UTC)?")
 
 
+# The report names the Python that ran; the image's own is its own.
+_PYTHON = re.compile(rb'python</th><td class="text">[0-9.]+')
+RUN_DEADLINE_S = 600.0
+
+
 @dataclass(frozen=True)
 class Launched:
     """A custom job as the functions launched it."""
@@ -78,8 +83,8 @@ class ProcessRun:
         return found
 
     def files(self, uri: str, ending: str) -> dict[str, bytes]:
-        """Contents of all files below a gs:// folder, by what follows it; its address, that of the job's ending, and
-        times are taken out."""
+        """Contents of all files below a gs:// folder, by what follows it; its address, that of the job's ending,
+        times and the version of Python are taken out."""
         bucket, _, prefix = uri.removeprefix("gs://").partition("/")
         found: dict[str, bytes] = {}
         for blob in self.storage.list_blobs(bucket, prefix=prefix):
@@ -88,7 +93,7 @@ class ProcessRun:
             content = (
                 blob.download_as_bytes().replace(uri.rstrip("/").encode(), b"HERE").replace(ending.encode(), b"END")
             )
-            found[blob.name.removeprefix(prefix)] = _TIME.sub(b"THEN", content)
+            found[blob.name.removeprefix(prefix)] = _TIME.sub(b"THEN", _PYTHON.sub(b"PYTHON", content))
         return found
 
 
@@ -101,7 +106,7 @@ def ran_as_processes(model_type: str, folder: Path) -> Iterator[ProcessRun]:
     with EmbeddedCloud(state, options) as cloud:
         run = CloudRun(cloud, model_type)
         run.start()
-        assert run.finish().outcome == "COMPLETE"
+        assert run.finish(RUN_DEADLINE_S).outcome == "COMPLETE"
         found = ProcessRun(cloud, model_type)
         try:
             yield found
