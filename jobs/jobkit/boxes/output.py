@@ -9,8 +9,9 @@ from typing import Any
 import labelbox
 import numpy as np
 
-from jobkit.boxes.evaluation import DEFAULT_CONFIDENCE, BoxEvaluation, Matched
+from jobkit.boxes.evaluation import DEFAULT_CONFIDENCE, BoxEvaluation
 from jobkit.boxes.geometry import NONE, Boxes
+from jobkit.boxes.matching import Matched
 from jobkit.boxes.report import HIT, MAX_EXAMPLES, MISSED, WRONG, ShownBox, ShownImage, box_page
 from jobkit.boxes.rows import metric_rows, prediction_rows
 from jobkit.dataset_report import ClassEntry
@@ -115,9 +116,9 @@ class BoxOutput:
 
 def _answers(pairs: Mapping[str, Matched]) -> Iterator[Answer]:
     for name, pair in pairs.items():
-        for score, hit, ignored in zip(pair.scores, pair.hits[:, 0, 0], pair.ignored[:, 0, 0], strict=True):
-            if not ignored:
-                yield Answer(name, float(score), bool(hit))
+        for score, hit, ignored in zip(pair.scores, pair.hits, pair.ignored, strict=True):
+            if not ignored & 1:  # at the lowest overlap, boxes of all sizes
+                yield Answer(name, score, bool(hit & 1))
 
 
 def labelled_boxes(row: ManifestRow) -> Boxes:
@@ -136,9 +137,9 @@ def _shown(labelled: Boxes, predicted: Boxes, pairs: Mapping[str, Matched]) -> I
             if pair.scores[rank] < DEFAULT_CONFIDENCE:
                 continue
             hit = pair.partner[rank] >= 0
-            found |= {int(pair.partner[rank])}
-            share = float(pair.shared[rank]) if hit else None
-            yield ShownBox(HIT if hit else WRONG, name, _corners(said[index]), float(pair.scores[rank]), share)
+            found |= {pair.partner[rank]}
+            share = pair.shared[rank] if hit else None
+            yield ShownBox(HIT if hit else WRONG, name, _corners(said[index]), pair.scores[rank], share)
         for index, corners in enumerate(true):
             if index not in found:
                 yield ShownBox(MISSED, name, _corners(corners))

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from jobkit.boxes.evaluation import Matched
 from jobkit.boxes.geometry import Boxes
+from jobkit.boxes.matching import Matched
 from jobkit.dataset_report import ClassEntry
 from jobkit.evaluation import THRESHOLDS
 from jobkit.labelbox_rows import MAX_METRICS_PER_ROW, Row, box_row, confusion_row
@@ -35,7 +35,7 @@ def metric_rows(data_row_id: str, pairs: Mapping[str, Matched], features: Mappin
     come first.
     """
     lowest = THRESHOLDS[0]
-    present = [name for name, pair in pairs.items() if pair.labelled[0] or (pair.scores >= lowest).any()]
+    present = [name for name, pair in pairs.items() if pair.labelled[0] or (pair.scores and pair.scores[0] >= lowest)]
     present.sort(key=lambda name: (not pairs[name].labelled[0], name))
     rows = []
     for name in present[:MAX_METRICS_PER_ROW]:

@@ -11,7 +11,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from jobkit.boxes.evaluation import AREAS, NONE, Boxes, BoxEvaluation, match
+from jobkit.boxes.evaluation import BoxEvaluation
+from jobkit.boxes.geometry import NONE, Boxes
+from jobkit.boxes.matching import AREAS, match
 
 NAMES = ("Traffic light", "car", "dog")
 Image = tuple[Boxes, Boxes]
@@ -203,7 +205,7 @@ def test_the_mean_overlap_is_that_of_the_hits() -> None:
 def test_a_pairing_tells_which_labelled_box_was_hit() -> None:
     other = (100.0, 100.0, 140.0, 150.0)
     matched = match(Boxes.of([other, BOX, BOX], ["a"] * 3, [0.3, 0.9, 0.5]), Boxes.of([BOX, other], ["a"] * 2))
-    assert matched.order.tolist() == [1, 2, 0] and matched.partner.tolist() == [0, -1, 1]
+    assert matched.order == [1, 2, 0] and matched.partner == [0, -1, 1]
 
 
 def test_ten_thousand_boxes_a_second_in_flat_memory() -> None:

@@ -1,0 +1,182 @@
+"""Which predicted box of an image hits which labelled one, at every overlap and for every range of area at once. Pure.
+
+As COCO pairs them (pycocotools, cocoeval.py): the surest first, each with the best that is left. An image has few boxes
+of a class, so plain numbers are quicker here than arrays; the forty combinations of four ranges of area and ten
+overlaps are the bits of one number.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import accumulate
+
+import numpy as np
+
+from jobkit.boxes.geometry import Boxes, overlaps
+from jobkit.evaluation import THRESHOLDS
+
+OVERLAPS = np.linspace(0.5, 0.95, 10)
+# Square pixels of the picture as it was labelled.
+AREAS: dict[str, tuple[float, float]] = {
+    "all": (0.0, 1e10),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e10),
+}
+LEVELS = len(THRESHOLDS) + 1
+MANY = 64  # pairs of boxes from which on arrays are quicker
+
+Corners = Sequence[float]
+
+_LIMITS = np.minimum(OVERLAPS, 1 - 1e-10).tolist()
+_BLOCK = (1 << len(_LIMITS)) - 1  # all overlaps of one range of area
+_RANGES = [(low, high, _BLOCK << len(_LIMITS) * index) for index, (low, high) in enumerate(AREAS.values())]
+_ALL = (1 << len(_LIMITS) * len(AREAS)) - 1
+# Bits of all ranges of area for an overlap that reaches the first n limits.
+_REACHED = [
+    sum(((1 << count) - 1) << len(_LIMITS) * index for index in range(len(AREAS))) for count in range(len(_LIMITS) + 1)
+]
+
+
+class Matched:
+    """One class on one image, predicted boxes from the surest down.
+
+    order      where each predicted box stood in what was given
+    hits       bits (area, overlap) in which it matches a labelled box that counts
+    ignored    bits in which it says nothing, for it lies in a crowd or is of another size than asked for
+    partner    at the lowest overlap, sizes of all kinds: the index of the labelled box that it hits, -1 for none
+    shared     the overlap with that box
+    labelled   labelled boxes that count, a range of area
+    """
+
+    def __init__(self, order: list[int], scores: list[float], labelled: list[int]) -> None:
+        self.order = order
+        self.scores = scores
+        self.labelled = labelled
+        self.hits: list[int] = []
+        self.ignored: list[int] = []
+        self.partner: list[int] = []
+        self.shared: list[float] = []
+
+    def count(self, tp: list[int], fp: list[int]) -> None:
+        """Adds each box that hits or errs, at the lowest overlap, to the highest confidence that it reaches."""
+        for score, hit, ignored in zip(self.scores, self.hits, self.ignored, strict=True):
+            if hit & 1:
+                tp[bisect_right(THRESHOLDS, score)] += 1
+            elif not ignored & 1:
+                fp[bisect_right(THRESHOLDS, score)] += 1
+
+    @cached_property
+    def by_confidence(self) -> dict[float, tuple[int, int, int, int]]:
+        """Confidence -> (TP, FP, TN, FN) if only boxes of at least that were predicted; TN is not known of boxes."""
+        tp, fp = [0] * LEVELS, [0] * LEVELS
+        self.count(tp, fp)
+        return at_each_confidence(tp, fp, self.labelled[0])
+
+
+def at_each_confidence(tp: Sequence[int], fp: Sequence[int], labelled: int) -> dict[float, tuple[int, int, int, int]]:
+    """The same figures out of numbers by level: what reaches a level counts at all lower ones too."""
+    hits, wrongs = list(accumulate(reversed(tp))), list(accumulate(reversed(fp)))
+    last = LEVELS - 2
+    return {
+        at: (hits[last - index], wrongs[last - index], 0, labelled - hits[last - index])
+        for index, at in enumerate(THRESHOLDS)
+    }
+
+
+def match_classes(predicted: Boxes, labelled: Boxes) -> dict[str, Matched]:
+    """The pairing of each class that is on either side of an image, the labelled ones first."""
+    ours, theirs = _places(predicted.names), _places(labelled.names)
+    said, true = predicted.corners.tolist(), labelled.corners.tolist()
+    scores, crowd = predicted.scores.tolist(), labelled.crowd.tolist()
+    pairs = {}
+    for name in (*theirs, *(one for one in ours if one not in theirs)):
+        mine, others = ours.get(name, ()), theirs.get(name, ())
+        pairs[name] = _match(
+            [said[index] for index in mine],
+            [scores[index] for index in mine],
+            [true[index] for index in others],
+            [crowd[index] for index in others] if crowd else [False] * len(others),
+        )
+    return pairs
+
+
+def match(predicted: Boxes, labelled: Boxes) -> Matched:
+    """The pairing of boxes that are all of one class.
+
+    A pairing never depends on less sure boxes, so it holds for every confidence at which one may cut.
+    """
+    crowd = labelled.crowd.tolist() or [False] * len(labelled)
+    return _match(predicted.corners.tolist(), predicted.scores.tolist(), labelled.corners.tolist(), crowd)
+
+
+def _places(names: Sequence[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        places.setdefault(name, []).append(index)
+    return places
+
+
+def _match(said: list[Corners], scores: list[float], true: list[Corners], crowd: list[bool]) -> Matched:
+    order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)  # stable: of equals the first goes first
+    skipped = [_ALL if crowd[index] else _outside(box) for index, box in enumerate(true)]
+    counted = [sum(not bits & block for bits in skipped) for _, _, block in _RANGES]
+    matched = Matched(order, [scores[index] for index in order], counted)
+    taken = [0] * len(true)
+    for index, shares in zip(order, _shares(said, order, true, crowd), strict=True):
+        hits = ignored = 0
+        partner, shared = -1, 0.0
+        if shares:
+            # The best first; of equals the later one is the better.
+            shares.sort(reverse=True)
+            for share, other in shares:
+                can = _REACHED[bisect_right(_LIMITS, share)] & ~(taken[other] | hits | skipped[other])
+                if can & 1:
+                    partner, shared = other, share
+                hits |= can
+                taken[other] |= can
+            for share, other in shares:
+                free = ~0 if crowd[other] else ~taken[other]
+                can = _REACHED[bisect_right(_LIMITS, share)] & free & skipped[other] & ~(hits | ignored)
+                ignored |= can
+                taken[other] |= can
+        ignored |= _outside(said[index]) & ~hits
+        matched.hits.append(hits)
+        matched.ignored.append(ignored)
+        matched.partner.append(partner)
+        matched.shared.append(shared)
+    return matched
+
+
+def _outside(box: Corners) -> int:
+    """The bits of the ranges of area that a box is not in."""
+    size = (box[2] - box[0]) * (box[3] - box[1])
+    bits = 0
+    for low, high, block in _RANGES:
+        if not low <= size <= high:
+            bits |= block
+    return bits
+
+
+def _shares(
+    said: list[Corners], order: list[int], true: list[Corners], crowd: list[bool]
+) -> Iterator[list[tuple[float, int]]]:
+    """Of each predicted box, in order, the labelled ones that it overlaps enough to matter: (overlap, index)."""
+    if len(order) * len(true) > MANY:
+        table = overlaps(np.array(said)[order], np.array(true), np.array(crowd))
+        for row in table:
+            yield [(float(row[other]), int(other)) for other in np.flatnonzero(row >= _LIMITS[0])]
+        return
+    for index in order:
+        left, top, right, bottom = said[index]
+        own = (right - left) * (bottom - top)
+        found = []
+        for other, (x_min, y_min, x_max, y_max) in enumerate(true):
+            width = (right if right < x_max else x_max) - (left if left > x_min else x_min)
+            height = (bottom if bottom < y_max else y_max) - (top if top > y_min else y_min)
+            if width > 0 and height > 0:
+                inside = width * height
+                whole = own if crowd[other] else own + (x_max - x_min) * (y_max - y_min) - inside
+                if whole > 0 and inside / whole >= _LIMITS[0]:
+                    found.append((inside / whole, other))
+        yield found
