@@ -69,9 +69,13 @@ class Encoder:
         stretches = "interpolate_pos_encoding" in inspect.signature(module.forward).parameters
         self._more = {"interpolate_pos_encoding": True} if stretches else {}
 
+    def numbers(self, pixels: Pixels) -> NDArray[np.float32]:
+        """Pixels (n, side, side, 3) as the network takes them; on any thread."""
+        return self._scaling.numbers(pixels)
+
     def tensors(self, pixels: Pixels) -> torch.Tensor:
-        """Pixels (n, side, side, 3) as the network takes them, on its device."""
-        return on_device(self._scaling.numbers(pixels), self.device)
+        """The same, on the network's device."""
+        return on_device(self.numbers(pixels), self.device)
 
     def read(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(whole (n, width), patches (n, width, cells, cells)) in float32, with gradients where they are wanted."""

@@ -1,24 +1,23 @@
 """The features of all pictures of a training file, on disk: what is in memory does not grow with their number.
 
-Turning pictures into features is the long step, so large data sets leave each finished chunk in the bucket beside the
-training file; a training that starts again on the same file goes on where the last one was.
+Turning pictures into features is the long step, so large data sets leave each finished chunk among the training's
+checkpoints; a training that starts again on the same file goes on where the last one was.
 """
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
 
+from jobkit.checkpoints import Checkpoints
 from jobkit.image.batches import batches
 from jobkit.image.features import FeatureExtractor, Recipe
 from jobkit.progress import Progress, say
 from jobkit.splits import TRAINING
+from jobkit.standing_file import Standing, StandingFile
 from jobkit.storage import Storage
 from train.image_classification.lines import Example
 
@@ -37,27 +36,27 @@ class FeatureTable:
         self.readable = np.zeros(count, dtype=bool)
 
 
-class Checkpoint:
-    """Finished chunks in the bucket, under a name that says of which pictures and which network they are."""
+class Chunks:
+    """Finished chunks among the training's checkpoints, under a name that says of which pictures and network they are.
+    Of few pictures none is kept: they are soon read again."""
 
-    def __init__(self, storage: Storage, training_file: str, taught: Sequence[Example], recipe: Recipe) -> None:
+    def __init__(self, checkpoints: Checkpoints, taught: Sequence[Example], recipe: Recipe) -> None:
         digest = hashlib.sha256(json.dumps(recipe.as_json(), sort_keys=True).encode())
         for example in taught:
             digest.update(f"\n{example.uri} {example.ml_use}".encode())
-        self._storage = storage
-        self._folder = f"{training_file.rpartition('/')[0]}/features-{digest.hexdigest()[:16]}"
+        self._checkpoints = checkpoints.inner(f"features-{digest.hexdigest()[:16]}")
         self._worth = len(taught) > CHUNK
 
     def load(self, table: FeatureTable, rows: slice) -> bool:
         """Fills the rows from the bucket; False when they are not there."""
-        uri = self._uri(rows)
-        if not self._worth or not self._storage.exists(uri):
+        standing = self._file(rows).load() if self._worth else None
+        if standing is None:
             return False
         try:
-            saved = load(self._storage.read_bytes(uri))
+            saved = standing.tensors
             table.plain[rows], table.mirrored[rows] = saved["plain"], saved["mirrored"]
             table.readable[rows] = saved["readable"]
-        except (SafetensorError, KeyError, ValueError):
+        except (KeyError, ValueError):
             return False
         return True
 
@@ -70,30 +69,27 @@ class Checkpoint:
             "mirrored": np.ascontiguousarray(table.mirrored[rows]),
             "readable": table.readable[rows],
         }
-        with tempfile.TemporaryDirectory() as work:
-            path = Path(work) / "chunk"
-            save_file(saved, path)
-            self._storage.upload_file(path, self._uri(rows), content_type="application/octet-stream")
+        self._file(rows).save(Standing(saved, {}))
 
-    def _uri(self, rows: slice) -> str:
-        return f"{self._folder}/{rows.start:07d}.safetensors"
+    def _file(self, rows: slice) -> StandingFile:
+        return StandingFile(self._checkpoints, f"{rows.start:07d}.safetensors")
 
 
 def extract(
-    storage: Storage, training_file: str, taught: Sequence[Example], recipe: Recipe, folder: Path
+    storage: Storage, checkpoints: Checkpoints, taught: Sequence[Example], recipe: Recipe, folder: Path
 ) -> FeatureTable:
     """The features of all examples, in their order; pictures that cannot be read are told in the log."""
     table = FeatureTable(folder, len(taught), recipe)
-    checkpoint = Checkpoint(storage, training_file, taught, recipe)
+    chunks = Chunks(checkpoints, taught, recipe)
     extractor = FeatureExtractor(recipe)
     progress = Progress("Pictures turned into features", total=len(taught))
     for start in range(0, len(taught), CHUNK):
         rows = slice(start, min(start + CHUNK, len(taught)))
-        if checkpoint.load(table, rows):
+        if chunks.load(table, rows):
             progress.step(rows.stop - rows.start)
             continue
         _fill(storage, taught, table, rows, extractor, progress)
-        checkpoint.save(table, rows)
+        chunks.save(table, rows)
     progress.finish()
     return table
 

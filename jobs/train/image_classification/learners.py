@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from jobkit.image.model import ImageClassifier
 from jobkit.splits import TRAINING, VALIDATION
+from jobkit.standing_file import StandingFile
 from jobkit.thresholds import ThresholdChooser
 from train.image_classification import regression, spatial
 from train.image_classification.features import FeatureTable
 from train.image_classification.lines import Example
 from train.image_classification.neighbours import neighbour_head
+from train.image_classification.spatial import FREELY, Limits
 
 BATCH = 64
 
@@ -25,6 +27,8 @@ class Lesson:
     taught: Sequence[Example]
     labels: tuple[str, ...]
     seed: int
+    limits: Limits = FREELY
+    kept: StandingFile | None = None  # where a long training leaves its standing
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """The readable examples of a split."""
@@ -88,7 +92,9 @@ def by_neighbours(lesson: Lesson, neighbours: int) -> Learned:
 def by_places(lesson: Lesson, _: int) -> Learned:
     """Any number of classes a picture; the threshold of each class is chosen on the validation split."""
     validation = lesson.rows(VALIDATION)
-    fitted = spatial.fit(lesson.table, lesson.truth(), lesson.rows(TRAINING), validation, lesson.seed)
+    fitted = spatial.fit(
+        lesson.table, lesson.truth(), lesson.rows(TRAINING), validation, lesson.seed, lesson.limits, lesson.kept
+    )
     chooser = ThresholdChooser(lesson.labels)
     for at in _blocks(len(validation)):
         for row, confidences in zip(

@@ -5,9 +5,14 @@
 
 One class a picture: logistic regression, or nearest neighbours (--method=neighbours). Any number (--multi-label=true):
 a head that looks for each class at every place of the picture. No torch, no download: the weights are in a package.
+With --backbone=hf:NAME the features are those of a vision transformer that lies in the GPU image, and with
+--fine-tune=true it learns the classes first.
 """
 
-import argparse
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve each other; before anything loads OpenMP
+
 import json
 import sys
 import tempfile
@@ -16,37 +21,25 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobkit import __version__
+from jobkit.arguments import Arguments, parse
+from jobkit.checkpoints import Checkpoints
 from jobkit.ending import Ending, Result, run_job
-from jobkit.errors import BadConfiguration, BadData
+from jobkit.errors import BadData
 from jobkit.image.features import Recipe
 from jobkit.image.model import save_model
 from jobkit.progress import say
 from jobkit.registry import OPTIONS as REGISTRATION
 from jobkit.registry import with_registration
 from jobkit.splits import TRAINING, VALIDATION
+from jobkit.standing_file import StandingFile
 from jobkit.storage import Storage
 from train.image_classification.features import extract
 from train.image_classification.learners import METHODS, Learned, Lesson, by_places
 from train.image_classification.lines import Example, examples
+from train.image_classification.options import OPTIONAL, Options, options_of, recipe_of
+from train.image_classification.spatial import Limits
 
-POOLED = Recipe()
-PLACES = Recipe(taps=("s16", "s32"), pooled=False)
-
-
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--training-file", required=True, help="Vertex image import file, gs://...jsonl")
-    parser.add_argument("--output-uri", required=True, help="folder for the model, gs://.../")
-    parser.add_argument("--ending-uri", required=True)
-    parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--multi-label", choices=("true", "false"), default="false")
-    parser.add_argument("--method", choices=tuple(METHODS), default="regression", help="of one class a picture")
-    parser.add_argument("--neighbours", type=int, default=5, help="how many, for --method=neighbours")
-    for name, default in REGISTRATION.items():
-        parser.add_argument(f"--{name}", default=default)
-    return parser.parse_args(argv)
+REQUIRED = ("training-file", "output-uri")
 
 
 def trained_examples(storage: Storage, training_file: str, multi_label: bool) -> list[Example]:
@@ -69,33 +62,51 @@ def trained_examples(storage: Storage, training_file: str, multi_label: bool) ->
     return taught
 
 
-def learn(args: argparse.Namespace, storage: Storage, taught: list[Example], folder: Path) -> tuple[Learned, int]:
+def tuned_recipe(
+    storage: Storage, taught: list[Example], options: Options, recipe: Recipe, kept: Checkpoints, folder: Path
+) -> Recipe:
+    """The recipe with a network that has learned the classes, where that is asked for."""
+    if not options.fine_tune:
+        return recipe
+    from train.image_classification.tuned import tuned  # torch takes seconds to load
+
+    return tuned(storage, taught, options, recipe, kept.inner("network"), folder)[0]
+
+
+def learn(
+    storage: Storage, taught: list[Example], options: Options, recipe: Recipe, kept: Checkpoints, folder: Path
+) -> tuple[Learned, int]:
     """(what was learned, how many pictures could not be read); `folder` holds the features while it lasts."""
-    multi_label = args.multi_label == "true"
-    table = extract(storage, args.training_file, taught, PLACES if multi_label else POOLED, folder)
+    table = extract(storage, kept, taught, recipe, folder)
     readable = [example for example, good in zip(taught, table.readable.tolist(), strict=True) if good]
     labels = sorted({label for example in readable if example.ml_use == TRAINING for label in example.labels})
     if len(labels) < 2:
         raise BadData("The pictures of all classes but one cannot be read.", "The job's log names the pictures.")
-    lesson = Lesson(table, taught, tuple(labels), args.seed)
-    learned = by_places(lesson, 0) if multi_label else METHODS[args.method](lesson, args.neighbours)
+    limits = Limits(0 if options.fine_tune else options.epochs, options.budget_s)
+    lesson = Lesson(table, taught, tuple(labels), options.seed, limits, StandingFile(kept.inner("head")))
+    learned = by_places(lesson, 0) if options.multi_label else METHODS[options.method](lesson, options.neighbours)
     return learned, len(taught) - len(readable)
 
 
-def train(args: argparse.Namespace, storage: Storage) -> Result:
+def train(arguments: Arguments, storage: Storage) -> Result:
     """Reads, learns, saves; the figures are of the validation split."""
-    if args.neighbours < 1:
-        raise BadConfiguration(f"--neighbours must be at least 1, not {args.neighbours}.")
     started = time.monotonic()
-    taught = trained_examples(storage, args.training_file, args.multi_label == "true")
-    with tempfile.TemporaryDirectory() as folder:
-        learned, unreadable = learn(args, storage, taught, Path(folder))
-    save_model(storage, args.output_uri, learned.model)
+    options = options_of(arguments)
+    recipe = recipe_of(options)
+    training_file, output_uri = arguments.text("training-file"), arguments.folder("output-uri")
+    taught = trained_examples(storage, training_file, options.multi_label)
+    settings = {**vars(options), "network": recipe.as_json()}
+    kept = Checkpoints.of(storage, training_file, settings)
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        recipe = tuned_recipe(storage, taught, options, recipe, kept, folder)
+        learned, unreadable = learn(storage, taught, options, recipe, kept, folder)
+        save_model(storage, output_uri, learned.model)
     metrics = {**learned.figures, "training_seconds": round(time.monotonic() - started, 1)}
     say("The model is trained", figures=json.dumps(metrics))
     counts = Counter(example.ml_use for example in taught)
     return Result(
-        outputs={"model": args.output_uri.rstrip("/") + "/"},
+        outputs={"model": f"{output_uri}/"},
         counts={
             "training_images": counts[TRAINING],
             "validation_images": counts[VALIDATION],
@@ -103,18 +114,19 @@ def train(args: argparse.Namespace, storage: Storage) -> Result:
             "unreadable_images": unreadable,
         },
         metrics=metrics,
+        metadata={"backbone": recipe.backbone, "image_size": str(recipe.side_px)},
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = arguments(argv)
+    """Runs the job; the exit code is 0 only when its result is written."""
+    arguments = parse(__doc__ or "", REQUIRED, {**OPTIONAL, **REGISTRATION}, argv)
 
     def body(ending: Ending) -> Result:
         ending.phase("TRAINING_MODEL")
-        registration = {name: getattr(args, name.replace("-", "_")) for name in REGISTRATION}
-        return with_registration(registration, lambda: train(args, Storage()))
+        return with_registration(arguments.values, lambda: train(arguments, Storage()))
 
-    return run_job(args.ending_uri, body)
+    return run_job(arguments.text("ending-uri"), body)
 
 
 if __name__ == "__main__":

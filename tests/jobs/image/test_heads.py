@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobkit.checkpoints import Checkpoints
 from jobkit.errors import BadConfiguration
 from jobkit.image.features import Recipe
 from jobkit.image.heads import HEADS, NeighbourHead, SpatialHead, above, split_maps
@@ -177,7 +178,8 @@ def test_features_of_a_finished_chunk_are_not_made_again(
     tables = []
     for turn in ("first", "second"):
         (tmp_path / turn).mkdir()
-        tables.append(features.extract(storage, f"{folder}/training.jsonl", taught, Recipe(), tmp_path / turn))
+        kept = Checkpoints(storage, f"{folder}/checkpoints")
+        tables.append(features.extract(storage, kept, taught, Recipe(), tmp_path / turn))
         for number in range(3):  # whoever reads a picture of the first chunk again finds nothing
             storage.write_bytes(f"{folder}/images/{number}.jpg", b"")
     np.testing.assert_array_equal(tables[0].plain, tables[1].plain)
