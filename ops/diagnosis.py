@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops import checks, cloud_checks
+from ops import account_checks, checks, cloud_checks
 from ops.check import UNSEEN, Check
 
 CHECKS = (
@@ -16,7 +16,9 @@ CHECKS = (
     Check("subscriptions", checks.subscriptions_wake_functions),
     Check("log sink", cloud_checks.job_ends_are_routed, UNSEEN),
     Check("scheduler", cloud_checks.tick_is_scheduled, UNSEEN),
+    Check("grants", account_checks.grants_are_there, UNSEEN),
     Check("Vertex AI", checks.vertex_answers),
+    Check("Vertex AI: quotas", account_checks.quotas_allow_jobs, UNSEEN),
     Check("images", checks.images_are_there, UNSEEN),
     Check("Labelbox API key: accepted", checks.labelbox_takes_the_key),
     Check("coordinator", checks.coordinator_answers),

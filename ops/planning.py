@@ -10,7 +10,7 @@ import click
 from click.shell_completion import get_completion_class
 from rich.console import RenderableType
 
-from ops.check import Finding, examine
+from ops.check import Check, Finding, examine
 from ops.diagnosis import CHECKS
 from ops.errors import Misuse
 from ops.estimate import MOST_RUNS, Estimate, points_of
@@ -18,6 +18,7 @@ from ops.estimate import estimate as estimate_run
 from ops.names import known_pipelines, pairs, pipeline_argument, pipeline_named
 from ops.operator import Operator, OpsCommand, pass_operator
 from ops.published import published
+from ops.row_reading import row_is_readable
 from ops.run_lookup import load_runs, run_ids
 from ops.screen import duration, state_text, table
 from ops.usage import Use
@@ -129,12 +130,14 @@ def _use(use: Use) -> str:
 
 
 @click.command(cls=OpsCommand)
+@click.option("--model-run", default="", metavar="MODEL_RUN", help="Read the first data row of this model run, too.")
 @pass_operator
-def doctor(operator: Operator) -> int:
+def doctor(operator: Operator, model_run: str) -> int:
     """Check a deployment. Exit code 0 only if nothing failed."""
     deployment = operator.deployment
+    row = Check("data row", partial(row_is_readable, model_run=model_run))
     with ThreadPoolExecutor(_LOOKING) as pool:
-        findings = list(pool.map(partial(examine, deployment), CHECKS))
+        findings = list(pool.map(partial(examine, deployment), (*CHECKS, row)))
     failed = [finding for finding in findings if finding.state == "failed"]
     content = {"healthy": not failed, "checks": [asdict(finding) for finding in findings]}
     operator.screen.show(content, *_diagnosis(deployment.title, findings, failed))
