@@ -9,19 +9,20 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input
 # All tests take two processes, a file of tests at a time: half of their time is waiting for other processes.
 SIDE_BY_SIDE := -n 2 --dist loadfile
+AXE_VERSION := 4.14.1
 # Without its cached byte code every process would start seconds later.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate chaos test-images check lint-iac lock-weights format clean
+.PHONY: help run up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate chaos test-images test-accessibility check lint-iac lock-weights format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: $(VENV)/run.stamp ## A sample model run from the signed request to COMPLETE (PIPELINE=name, ARGS="--duplicate ...")
+run: $(VENV)/run.stamp ## A sample model run from the signed request to COMPLETE (PIPELINE=name, ARGS="--keep --duplicate ...")
 	@$(PY) -m local run --pipeline $(PIPELINE) $(ARGS)
 
-up: $(VENV)/run.stamp ## Keep everything running, and print how to start a training (ARGS="--export FILE")
+up: $(VENV)/run.stamp ## Keep everything running, with a page in the browser to train and look (ARGS="--open --export FILE")
 	@$(PY) -m local up --pipeline $(PIPELINE) $(ARGS)
 
 runs: $(VENV)/ops.stamp ## The newest training runs: of `make up`, or of the deployment that the environment names
@@ -61,6 +62,12 @@ chaos: $(VENV)/dev.stamp ## Twenty runs at once while all around them breaks: ma
 	  FAULT_SEED=$$seed FAULT_RUNS=$(or $(RUNS),20) FAULT_ROUNDS=3 FAULT_OUTAGE_S=10 \
 	    $(PY) -m pytest -n 0 -q tests/end_to_end/test_faults.py || exit 1; \
 	done
+
+# In its own folder under .local: it is of another licence than this, and large.
+test-accessibility: $(VENV)/dev.stamp ## axe-core over the console in Chromium; npm fetches it (AXE_CORE=/path/to/axe.min.js)
+	@[ -n "$(AXE_CORE)" ] || [ -f .local/axe/package/axe.min.js ] || { mkdir -p .local/axe && cd .local/axe && \
+	  npm pack --silent axe-core@$(AXE_VERSION) >/dev/null && tar xzf axe-core-$(AXE_VERSION).tgz; }
+	AXE_CORE="$(or $(AXE_CORE),$(CURDIR)/.local/axe/package/axe.min.js)" $(PY) -m pytest tests/local/test_console.py -k shut_out
 
 check: $(VENV)/dev.stamp ## Lint, format and types; terraform's too where it is installed
 	$(VENV)/bin/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,6 +193,26 @@ def test_a_cancel_stops_the_run_and_says_who_asked(visitor: Visitor, eventually:
         data={"token": re.findall(r'"token" value="(\w+)"', visitor.get(f"{run}/retry").text)[0]},
     )
     assert answer.status_code == 409 and "there is nothing to cancel" in answer.text
+
+
+AXE = os.environ.get("AXE_CORE", "")
+
+
+@pytest.mark.skipif(browser.find() is None, reason=browser.MISSING)
+@pytest.mark.skipif(not AXE, reason="AXE_CORE names no axe.min.js; make test-accessibility fetches it")
+def test_nobody_is_shut_out_of_any_page(service: ConsoleService, finished: str, tmp_path: Path) -> None:
+    """Serious problems that axe-core finds, in light and dark, wide and narrow."""
+    data, run = f"data/{model_run(1)}", f"runs/{finished}"
+    paths = ("", data, "data/4e-boxes", "runs/", run, f"{run}/predictions", f"{run}/retry", "nothing")
+    problems = []
+    with browser.browser(tmp_path) as page:
+        for width, dark in ((1280, False), (1280, True), (360, False), (360, True)):
+            page.size(width, 800, dark=dark)
+            for path in paths:
+                page.open(service.url + path)
+                page.run("document.querySelectorAll('details').forEach(part => { part.open = true })")
+                problems += [f"/{path}, {width}, dark {dark}: {found}" for found in page.accessibility(Path(AXE))]
+    assert not problems, "\n".join(problems)
 
 
 @pytest.mark.skipif(browser.find() is None, reason=browser.MISSING)
