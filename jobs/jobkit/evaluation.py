@@ -12,6 +12,7 @@ from typing import Any
 from jobkit.splits import SPLITS, TRAINING
 
 THRESHOLDS = tuple(step / 10 for step in range(1, 10))
+THRESHOLD_WORDS = tuple(map(str, THRESHOLDS))  # as metrics are keyed by them
 DIGITS = 6
 
 

@@ -19,6 +19,7 @@ from jobkit.class_names import ClassNames
 from jobkit.dataset_report import class_entries
 from jobkit.ending import Result, run_job
 from jobkit.labelbox import client
+from jobkit.labelbox_rows import to_line
 from jobkit.manifest import read_manifest
 from jobkit.progress import Progress, say
 from jobkit.sinks import SINKS
@@ -62,7 +63,7 @@ def write_rows(storage: Storage, manifest: str, target: str, predictions: BoxPre
             details = row.details or {}
             predicted = predictions.boxes(row.content, details.get("width", 1), details.get("height", 1))
             for line in output.rows(row, predicted):
-                writer.write(json.dumps(line, ensure_ascii=False))
+                writer.write(to_line(line))
             progress.step()
     progress.finish()
 

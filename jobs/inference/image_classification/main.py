@@ -21,6 +21,7 @@ from jobkit.dataset_report import class_entries
 from jobkit.ending import Result, run_job
 from jobkit.image.predictions import ImagePredictions, ReadFigures
 from jobkit.labelbox import client
+from jobkit.labelbox_rows import to_line
 from jobkit.manifest import read_manifest
 from jobkit.progress import Progress, say
 from jobkit.report.thumbnails import Thumbnails
@@ -86,7 +87,7 @@ def write_rows(
             answers = predictions.answers(row.content)
             missing += answers is None
             for line in output.rows(row, answers, decide(answers or {})):
-                writer.write(json.dumps(line, ensure_ascii=False))
+                writer.write(to_line(line))
             progress.step()
     progress.finish()
     return missing

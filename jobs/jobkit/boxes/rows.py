@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from jobkit.boxes.geometry import Boxes
 from jobkit.boxes.matching import Matched
 from jobkit.dataset_report import ClassEntry
-from jobkit.evaluation import THRESHOLDS
+from jobkit.evaluation import THRESHOLD_WORDS, THRESHOLDS
 from jobkit.labelbox_rows import MAX_METRICS_PER_ROW, Row, box_row, confusion_row
 
 METRIC_NAME = "50pct_iou"  # what Labelbox's own SDK calls a confusion matrix at an overlap of 0.5
@@ -17,12 +17,12 @@ def prediction_rows(
 ) -> Iterator[Row]:
     """A row for each box of a known class with at least the minimum confidence; equal boxes of a class only once."""
     seen: set[str] = set()
-    for index, name in enumerate(boxes.names):
-        if name not in classes or boxes.scores[index] < minimum:
+    for name, corners, score in zip(boxes.names, boxes.corners.tolist(), boxes.scores.tolist(), strict=True):
+        if name not in classes or score < minimum:
             continue
-        left, top, right, bottom = (round(float(edge), DIGITS) for edge in boxes.corners[index])
+        left, top, right, bottom = (round(edge, DIGITS) for edge in corners)
         rectangle = (top, left, round(bottom - top, DIGITS), round(right - left, DIGITS))
-        row = box_row(scope, data_row_id, classes[name].feature_schema_id, rectangle, float(boxes.scores[index]))
+        row = box_row(scope, data_row_id, classes[name].feature_schema_id, rectangle, score)
         if row["uuid"] not in seen:
             seen.add(row["uuid"])
             yield row
@@ -39,7 +39,6 @@ def metric_rows(data_row_id: str, pairs: Mapping[str, Matched], features: Mappin
     present.sort(key=lambda name: (not pairs[name].labelled[0], name))
     rows = []
     for name in present[:MAX_METRICS_PER_ROW]:
-        counts = {str(confidence): list(counted) for confidence, counted in pairs[name].by_confidence.items()}
-        row = confusion_row(data_row_id, features.get(name, name), counts)
-        rows.append({**row, "metricName": METRIC_NAME})
+        counts = dict(zip(THRESHOLD_WORDS, map(list, pairs[name].by_confidence.values()), strict=True))
+        rows.append(confusion_row(data_row_id, features.get(name, name), counts, METRIC_NAME))
     return rows, max(len(present) - MAX_METRICS_PER_ROW, 0)
