@@ -173,7 +173,7 @@ def files_of(run: Run) -> dict[str, str]:
     """The files that a run's jobs left, by the outputs' names; a later job's wins, and a file wins over a folder."""
     ends: dict[tuple[str, str], Ended] = run.ended_jobs()
     found: dict[str, str] = {}
-    for stage, job in run.pipeline.jobs():
+    for stage, job in () if run.accepted.abandoned else run.pipeline.jobs():
         ended = ends.get((stage.name, job.name))
         for name, uri in (ended.outputs if ended else {}).items():
             if name in _READ and (name not in found or not uri.endswith("/")):

@@ -43,7 +43,7 @@ def run_pages(desk: Desk) -> Blueprint:
             data_set=data_set,
             has_report="report" in files,
             has_predictions=desk.results.can_show(progress.run, data_set),
-            by_stand_in=any(job.kind == "TrainingPipeline" for _, job in progress.run.pipeline.jobs()),
+            by_stand_in=progress.is_by_stand_in,
         )
 
     @pages.get("/<name>/live")

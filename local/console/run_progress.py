@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from local.console.desk import Desk
 from local.labelbox_side import ModelRunState
-from local.run_view import in_words, view_of
+from local.run_view import RunView, in_words, view_of
 from ops.errors import NotFound
 from ops.run_view import JobRow, job_rows
 from ops.timeline import Moment, timeline
@@ -34,6 +35,7 @@ HEADLINES = {
 }
 BASELINE = "majority_baseline"
 _TILES = 4
+_SAID = frozenset(("message", "severity", "done", "total"))
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,12 @@ class RunProgress:
         return self.run.accepted.abandoned or (self.run.finished is not None and _TOLD_AT_LAST in self.run.told)
 
     @property
+    def is_by_stand_in(self) -> bool:
+        """Whether a stand-in trains in AutoML's place, so that the figures are its own."""
+        jobs = (job for step in self.steps for job in step.jobs)
+        return any(job.kind == "TrainingPipeline" for job in jobs)
+
+    @property
     def seconds(self) -> float:
         """From the request to the end, or to now."""
         return max(0.0, ((self.run.finished_at or self.now) - self.run.accepted_at).total_seconds())
@@ -121,7 +129,8 @@ def progress_of(desk: Desk, run: Run) -> RunProgress:
     """The run as it stands now."""
     now = desk.deployment.services.now()
     rows = list(job_rows(desk.deployment, run, now))
-    view = view_of(run, run.pipeline, datetime.now(UTC), {})
+    # A run that was never accepted has no pipeline to look at.
+    view = RunView(()) if run.accepted.abandoned else view_of(run, run.pipeline, now, {})
     name, log = _log(desk, rows)
     return RunProgress(
         run=run,
@@ -166,4 +175,19 @@ def _log(desk: Desk, rows: Sequence[JobRow]) -> tuple[str, tuple[str, ...]]:
         lines = desk.deployment.job_logs.lines(row.number, LOG_LINES)
     except NotFound:
         return name, ()
-    return name, tuple(in_words(line.strip()) for line in lines if line.strip())
+    return name, tuple(in_words(line.strip()) + _figures_of(line) for line in lines if line.strip())
+
+
+def _figures_of(line: str) -> str:
+    """What a line of structured logging measured beside its message and its count: ` (epoch 3, loss 0.41)`."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return ""
+    known = entry.items() if isinstance(entry, dict) else ()
+    found = [f"{name.replace('_', ' ')} {value:g}" for name, value in known if name not in _SAID and _is_number(value)]
+    return f" ({', '.join(found)})" if found else ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
