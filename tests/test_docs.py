@@ -44,7 +44,8 @@ def test_paths_that_the_documentation_names_exist() -> None:
         for name in re.findall(
             r"`((?:functions|jobs|local|tests|docs|samples|benchmarks)/[\w./-]+)`", page.read_text()
         ):
-            assert (ROOT / name).exists(), f"{page.name} names {name}"
+            # An example is a small repository of its own.
+            assert (ROOT / name).exists() or (page.parent / name).exists(), f"{page.name} names {name}"
 
 
 def test_the_readme_s_pipeline_is_one_that_the_functions_take(tmp_path: Path) -> None:
