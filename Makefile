@@ -14,13 +14,16 @@ AXE_VERSION := 4.14.1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate chaos test-images test-accessibility check lint-iac lock-weights format clean
+.PHONY: help run run-all up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate chaos test-images test-accessibility check lint-iac lock-weights format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp ## A sample model run from the signed request to COMPLETE (PIPELINE=name, ARGS="--keep --duplicate ...")
 	@$(PY) -m local run --pipeline $(PIPELINE) $(ARGS)
+
+run-all: $(VENV)/run.stamp ## A sample run of every model type, one after the other, and a table (ARGS="--pipelines ner,...")
+	@$(PY) -m local run-all $(ARGS)
 
 up: $(VENV)/run.stamp ## Keep everything running, with a page in the browser to train and look (ARGS="--open --export FILE")
 	@$(PY) -m local up --pipeline $(PIPELINE) $(ARGS)

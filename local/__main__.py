@@ -1,4 +1,4 @@
-"""`python -m local run` and `python -m local up`: the whole system on this machine, without an account."""
+"""`python -m local run`, `run-all` and `up`: the whole system on this machine, without an account."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from local.commands import RunOptions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +45,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--keep", action="store_true", help="after the run, keep the page until Ctrl-C")
     up = commands.add_parser("up", parents=[shared], help="keep everything running, with a page in the browser")
     up.add_argument("--open", action="store_true", help="open the page in the browser")
+    every = commands.add_parser("run-all", help="a sample run of every model type, one after the other, and a table")
+    every.add_argument("--pipelines", default="", help="only these model types, comma separated")
+    every.add_argument("--timeout-s", type=float, default=1800.0, help="give up a run after so long")
+    every.add_argument("--local-dir", type=Path, default=ROOT / ".local", help="where state and summary.json go")
     return whole
 
 
@@ -62,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from local.pubsub.google_emulator import EmulatorMissingError
 
     console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    if given.command == "run-all":
+        return _run_all(whole, given, console)
     try:
         options = _options(given)
     except ValueError as error:
@@ -76,6 +84,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StartError, RequestRefused, NoModelRun, EmulatorMissingError) as error:
         console.print(str(error), style="red", highlight=False, markup=False)
     return commands.EXIT_FAILED
+
+
+def _run_all(whole: argparse.ArgumentParser, given: argparse.Namespace, console: Console) -> int:
+    from local.commands import EXIT_INTERRUPTED
+    from local.offer import Offer
+    from local.run_all import run_all, run_one
+
+    known = sorted(Offer().pipelines)
+    chosen = [name for name in given.pipelines.split(",") if name] or known
+    if unknown := sorted(set(chosen) - set(known)):
+        whole.error(f"there is no pipeline {', '.join(unknown)}; there are {', '.join(known)}")
+    local_dir: Path = given.local_dir.absolute()
+    try:
+        return run_all(chosen, console, lambda name: run_one(name, local_dir, given.timeout_s))
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left running")
+        return EXIT_INTERRUPTED
 
 
 def _options(given: argparse.Namespace) -> RunOptions:
