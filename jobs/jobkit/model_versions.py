@@ -89,6 +89,8 @@ class ModelVersions:
         place = {"parent_model": self._name} if self._exists() else {"model_id": self._model_id}
         request = UploadModelRequest(parent=self._parent, model=model, **place)
         operation = self._client.upload_model(request, timeout=CALL_TIMEOUT_S)
+        # While it is under way its version is not listed, and another upload would make a second one: Google's client
+        # itself asks on for ten minutes when Vertex is away (google.api_core.operations_v1).
         answer = finished(operation, "The model is being registered", UPLOAD_DEADLINE_S)
         return self._versioned(answer.model_version_id)
 
