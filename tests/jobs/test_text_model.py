@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jobkit.checkpoints import Checkpoints
+from jobkit.errors import BadConfiguration
 from jobkit.splits import ML_USE
+from jobkit.storage import Storage
 from jobkit.text import wordpieces
 from jobkit.text.embeddings import WINDOW, embed
 from jobkit.text.model import TextModel
 from jobkit.text.training import BACKBONES, Corpus, read_corpus, train
+from jobkit.text.vectors import TimeUp, Vectors
+from jobkit.transformer.options import Options
 
 WORDS = {
     "fruit": "apple pear plum cherry banana",
@@ -106,6 +112,48 @@ def test_sentences_of_like_meaning_lie_close_and_long_texts_count_to_their_end()
     start = "The weather is nice. " * (WINDOW // 5 + 5)
     plain, with_end = embed([start, start + "I want a refund, give my money back! " * 20])
     assert refund @ with_end > refund @ plain + 0.1
+
+
+class Reader:
+    """Stands for the encoder, and counts what it reads."""
+
+    def __init__(self, dies_after: int = 100) -> None:
+        self.read: list[str] = []
+        self._dies_after = dies_after
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        if len(self.read) >= self._dies_after:
+            raise KeyboardInterrupt
+        self.read += texts
+        return np.array([[len(text), ord(text[0])] for text in texts], np.float32)
+
+
+def test_a_text_that_was_read_before_a_machine_was_taken_away_is_not_read_again(folder: str) -> None:
+    checkpoints, texts = Checkpoints(Storage(), folder), ["one", "two", "three", "four", "five"]
+    first = Reader(dies_after=4)
+    with pytest.raises(KeyboardInterrupt):
+        Vectors(checkpoints, embed=first, part=2)(texts)
+    second = Reader()
+    vectors = Vectors(checkpoints, embed=second, part=2)
+    found = vectors(texts)
+    np.testing.assert_array_equal(found, vectors(texts))
+    assert (first.read, second.read) == (["one", "two", "three", "four"], ["five"])
+    np.testing.assert_array_equal(found, Reader()(texts))
+    Storage().write_text(next(Storage().list(f"{folder}/vectors/")), "damaged")
+    np.testing.assert_array_equal(Vectors(checkpoints, embed=Reader(), part=2)(texts), found)
+    few = Reader()
+    Vectors(checkpoints, embed=few, part=5)(texts)  # what is read in seconds is not kept
+    assert few.read == texts
+
+
+def test_a_time_budget_leaves_out_what_has_not_begun_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    short = Options(budget_s=1e-9)
+    assert train(corpus(), "auto", options=short).model.name == "tfidf"
+    assert "MiniLM is left out, for the time budget has ended" in capsys.readouterr().out
+    with pytest.raises(BadConfiguration, match="time budget"):
+        train(corpus(), "minilm", options=short)
+    with pytest.raises(TimeUp):
+        Vectors(deadline=1e-9)(["a text"])
 
 
 PIECES = {

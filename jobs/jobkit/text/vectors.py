@@ -4,7 +4,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,28 +23,37 @@ class TimeUp(Exception):
 
 
 class Vectors:
-    """Reads texts. `deadline` is a monotonic time after which no further part is begun (0: none)."""
+    """Reads texts. `deadline` is a monotonic time after which no further part is begun (0: none); `part` texts lie in
+    one file of the checkpoint."""
 
-    def __init__(self, checkpoints: Checkpoints | None = None, deadline: float = 0.0) -> None:
+    def __init__(
+        self,
+        checkpoints: Checkpoints | None = None,
+        deadline: float = 0.0,
+        *,
+        embed: Callable[[Sequence[str]], Matrix] = embed,
+        part: int = PART,
+    ) -> None:
         self._checkpoints = checkpoints.inner("vectors") if checkpoints is not None else None
-        self._deadline = deadline
+        self._deadline, self._embed, self._size = deadline, embed, part
         self._known: dict[str, Matrix] = {}
 
     def __call__(self, texts: Sequence[str]) -> Matrix:
         """One vector of length 1 a text; raises TimeUp."""
-        parts = [self._part(texts[start : start + PART], len(texts)) for start in range(0, len(texts), PART)]
-        return np.concatenate(parts) if parts else embed([])
+        size = self._size
+        parts = [self._part(texts[start : start + size], len(texts)) for start in range(0, len(texts), size)]
+        return np.concatenate(parts) if parts else self._embed([])
 
     def _part(self, texts: Sequence[str], of_all: int) -> Matrix:
         name = hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:32]
         if name not in self._known:
-            self._known[name] = self._kept(name, texts) if of_all > PART else self._read(texts)
+            self._known[name] = self._kept(name, texts) if of_all > self._size else self._read(texts)
         return self._known[name]
 
     def _read(self, texts: Sequence[str]) -> Matrix:
         if self._deadline and time.monotonic() > self._deadline:
             raise TimeUp
-        return embed(texts)
+        return self._embed(texts)
 
     def _kept(self, name: str, texts: Sequence[str]) -> Matrix:
         """A part of many texts: from the checkpoint, else read and put there."""

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from jobkit.checkpoints import Checkpoints
 from jobkit.errors import BadConfiguration, BadData
 from jobkit.ner.decoding import tags_of
 from jobkit.ner.model import DESCRIPTION_FILE, EntityModel
 from jobkit.ner.spans import Entity
 from jobkit.ner.tokens import CONTEXT, WINDOW, places, snapped, windows, words_of
-from jobkit.ner.training import Corpus, Examples, evaluate, read_corpus, train
+from jobkit.ner.training import PENALTIES, Corpus, Examples, evaluate, read_corpus, train
 from jobkit.splits import ML_USE, TRAINING, VALIDATION
+from jobkit.storage import Storage
+from jobkit.transformer.options import Options
 
 CUT = {
     "words and signs": ("Ada's 2 cats, ok?", ["Ada", "'", "s", "2", "cats", ",", "ok", "?"]),
@@ -120,6 +123,25 @@ def test_the_choice_is_made_on_validation_rows_and_without_them_the_first_candid
     alone = train(Corpus(given.classes, {TRAINING: given.splits[TRAINING], VALIDATION: Examples()}), "auto")
     assert alone.figures == {}
     assert alone.model.kind == "clusters"
+
+
+def test_a_field_that_was_fitted_before_a_machine_was_taken_away_is_not_fitted_again(
+    folder: str, tmp_path: Path
+) -> None:
+    given, checkpoints = corpus(), Checkpoints(Storage(), folder)
+    train(given, "words", 3).model.save(tmp_path)
+    for c1, c2 in PENALTIES:
+        checkpoints.keep(f"crf-words-{c1}-{c2}.crfsuite", tmp_path / "model.crfsuite")
+    again = tmp_path / "again"
+    again.mkdir()
+    train(given, "words", 100, checkpoints=checkpoints).model.save(again)
+    assert (again / "model.crfsuite").read_bytes() == (tmp_path / "model.crfsuite").read_bytes()
+
+
+def test_a_time_budget_leaves_one_candidate(capsys: pytest.CaptureFixture[str]) -> None:
+    train(corpus(), "auto", options=Options(budget_s=1e-9))
+    said = capsys.readouterr().out
+    assert (said.count("Candidate fitted"), said.count("the time budget has ended")) == (1, 5)
 
 
 def line(split: str, text: str, *annotations: dict[str, object]) -> str:
