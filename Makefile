@@ -14,7 +14,7 @@ AXE_VERSION := 4.14.1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-all up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate chaos test-images test-accessibility check lint-iac lock-weights format clean
+.PHONY: help bench run run-all up runs show watch cancel retry doctor new-pipeline new-job add-pipeline test simulate chaos test-images test-accessibility check lint-iac lock-weights format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ test: $(VENV)/dev.stamp ## All tests, the runs from end to end among them (ARGS=
 
 simulate: $(VENV)/dev.stamp ## The engine under every fault: make simulate SCHEDULES=100000 SEED=1
 	@PYTHONPATH=functions:. $(PY) -m simulation --schedules $(or $(SCHEDULES),10000) --seed $(or $(SEED),1) $(ARGS)
+
+bench: $(VENV)/dev.stamp ## Measure everything beside its limit or peer: one table and benchmarks/results.json (ONLY="texts boxes")
+	@$(PY) -m benchmarks $(or $(ONLY),--write)
 
 # Where no registry of images can be reached, root and debootstrap make a base image of the distribution's packages.
 test-images: $(VENV)/dev.stamp ## Build and run every job image for real, with podman or docker (IMAGES="train/ner etl/ner")
