@@ -181,6 +181,7 @@ def test_an_image_with_weights_fetches_them_by_the_lock_before_anything_is_insta
     if asked.exists():
         assert f"COPY jobs/{folder}/models.txt /app/models.txt" in text
         assert text.index("weights.fetch --wanted /app/models.txt --into /models") < text.index("pip install")
+        assert "\nARG HF_ENDPOINT\n" in text, "a company's mirror does not reach the build"
         assert "COPY --from=weights /models /models" in text and "MODELS_DIR=/models" in text
     assert "HF_HUB_OFFLINE=1" in text, "a miss must fail at once, not ask a hub"
 
