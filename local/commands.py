@@ -68,7 +68,7 @@ class RunOptions:
 
     def console(self, cloud: EmbeddedCloud) -> ConsoleService:
         """The page that shows this cloud."""
-        samples = {} if self.export else {name: self.offer.sample(name, draws=False) for name in self.offer.pipelines}
+        samples = {name: self.offer.sample(name, draws=False) for name in self.offer.pipelines}
         return ConsoleService(cloud, samples, self.port)
 
     def request(self) -> TrainingRequest:

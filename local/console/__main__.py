@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--export", type=Path, help="one's own export, in place of the samples")
     parser.add_argument("--sample", type=Path, action="append", default=[], help="a sample's folder")
     parser.add_argument(
-        "--trains", action="append", default=[], metavar="TYPE=MODEL_RUN", help="whose sample a model run is"
+        "--trains", action="append", default=[], metavar="TYPE=MODEL_RUN", help="which model run suits a type"
     )
     return parser
 

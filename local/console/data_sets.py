@@ -32,7 +32,7 @@ class DataSet:
 
     def __init__(self, run: ModelRun, model_types: Sequence[str] = ()) -> None:
         self.run = run
-        self.model_types = tuple(model_types)  # those that this data is the sample of
+        self.model_types = tuple(model_types)  # those that this data suits
 
     @property
     def id(self) -> str:
@@ -113,7 +113,7 @@ class DataSets:
     """All of them, in the order in which they were named."""
 
     def __init__(self, sources: Sequence[Source], trains: Mapping[str, str]) -> None:
-        """`trains`: the model run that is the sample of each model type. Raises BadCorpus for what is no export."""
+        """`trains`: the model run that suits each model type. Raises BadCorpus for what is no export."""
         self.corpus: Corpus = load(sources)
         of_run: dict[str, list[str]] = {}
         for model_type, run in trains.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from local.address import Address
 from local.cloud import EmbeddedCloud
+from local.console.likeness import fitting
 from local.functions import ROOT
 from local.labelbox_side import NoModelRun, TrainingRequest
 from local.processes import LOOPBACK, Process, StartError, free_port, port_is_free
@@ -46,11 +47,13 @@ class ConsoleService:
         )
 
     def _data(self, samples: Mapping[str, Path]) -> Iterable[str | Path]:
-        if self._cloud.options.export:
-            yield from ("--export", self._cloud.options.export)
-            return
-        for folder in sample_folders(self._cloud.options.samples_dir):
-            yield from ("--sample", folder)
+        own = self._cloud.options.export
+        if own:
+            yield from ("--export", own)
+            samples = dict.fromkeys(fitting(own, samples), own)
+        else:
+            for folder in sample_folders(self._cloud.options.samples_dir):
+                yield from ("--sample", folder)
         for model_type, export in samples.items():
             with contextlib.suppress(NoModelRun, OSError):  # not every type has a sample
                 run = TrainingRequest.for_export(export, model_type).model_run_id

@@ -68,7 +68,7 @@ class _Offer:
 
 
 def _offer(desk: Desk, data_set: DataSet) -> _Offer:
-    """What the coordinator offers now: those that this data is the sample of come first."""
+    """What the coordinator offers now: those that this data suits come first."""
     deployment = desk.deployment
     try:
         answer = ask_models(deployment, deployment.services.signing_secret.current())

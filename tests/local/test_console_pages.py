@@ -10,9 +10,11 @@ import pytest
 from local.console.annotations import Annotations, Box, Choice, Entity, of_export, of_manifest, of_predictions
 from local.console.data_rows import of_export_row, of_manifest_row
 from local.console.drawing import drawn_boxes, pieces
+from local.console.likeness import fitting
 from local.console.paging import page_of
 from local.console.parameter_form import free_from, read
 from local.console.verdicts import RIGHT, UNLABELLED, WRONG, confident, verdict
+from local.samples import sample_export
 from orchestrator.parameters import Parameter
 from orchestrator.pipelines import read_pipelines
 
@@ -179,3 +181,26 @@ def test_a_retry_offers_only_what_no_earlier_stage_used() -> None:
     assert set(free_from(pipeline, "etl")) == set(pipeline.parameters)
     assert "minimum_examples" not in free_from(pipeline, "train") and "seed" in free_from(pipeline, "train")
     assert "seed" not in free_from(pipeline, "inference") and "sink" in free_from(pipeline, "inference")
+
+
+TEXTS = ("text_single_classification", "text_multi_classification", "ner")
+IMAGES = ("image_single_classification", "image_multi_classification")
+
+
+@pytest.mark.parametrize(
+    ("like", "types"),
+    [
+        ("ner", ["ner"]),
+        ("text_single_classification", ["text_single_classification"]),
+        ("image_single_classification", list(IMAGES)),  # a checklist's pictures may have radio answers, too
+    ],
+)
+def test_an_export_is_offered_first_the_types_whose_samples_are_labelled_alike(like: str, types: list[str]) -> None:
+    samples = {name: sample_export(name) for name in (*TEXTS, *IMAGES)}
+    assert fitting(samples[like], samples) == types
+
+
+def test_an_export_of_unknown_labels_is_offered_every_type_alike(tmp_path: Any) -> None:
+    (tmp_path / "export.ndjson").write_text('{"data_row": {"id": "1"}}\n\nno JSON\n')
+    samples = {name: sample_export(name) for name in TEXTS}
+    assert fitting(tmp_path / "export.ndjson", samples) == [] == fitting(tmp_path / "none.ndjson", samples)
