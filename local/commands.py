@@ -262,7 +262,8 @@ def up(options: RunOptions, console: Console) -> None:
             for pipeline in (options.pipeline,) if options.export else sorted(options.offer.pipelines):
                 _show_request(pipeline, options, cloud, console)
             console.print(
-                f"\n[bold]Open {page.url}[/] to train, watch and look. Ctrl-C stops everything.", highlight=False
+                f"\nRunning. Open [bold]{page.url}[/] to train, watch and look. Ctrl-C stops everything.",
+                highlight=False,
             )
             if options.opens:
                 webbrowser.open(page.url)
