@@ -47,7 +47,7 @@ class Plan:
     @property
     def patience(self) -> int:
         """Epochs without a better validation score after which the training ends."""
-        return max(3, self.epochs // 4)
+        return max(5, self.epochs // 3)
 
 
 class Task(Protocol):
