@@ -90,15 +90,13 @@ def box_row(
     }
 
 
-def confusion_row(
-    data_row_id: str, feature: str, counts: Mapping[str, list[int]], metric_name: str = METRIC_NAME
-) -> Row:
+def confusion_row(data_row_id: str, feature: str, counts: dict[str, list[int]], metric_name: str = METRIC_NAME) -> Row:
     """Confidence -> [TP, FP, TN, FN] of one class on one data row."""
     return {
         "dataRow": {"id": data_row_id},
         "metricName": metric_name,
         "featureName": feature,
-        "metricValue": dict(counts),
+        "metricValue": counts,
         "aggregation": "CONFUSION_MATRIX",
     }
 

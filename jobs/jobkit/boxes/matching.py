@@ -7,13 +7,12 @@ overlaps are the bits of one number.
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
 
 from jobkit.boxes.geometry import Boxes, overlaps
-from jobkit.evaluation import THRESHOLDS
+from jobkit.evaluation import THRESHOLD_WORDS, THRESHOLDS
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 # Square pixels of the picture as it was labelled.
@@ -66,12 +65,16 @@ class Matched:
             elif not ignored & 1:
                 fp[bisect_right(THRESHOLDS, score)] += 1
 
-    @cached_property
-    def by_confidence(self) -> dict[float, tuple[int, int, int, int]]:
-        """Confidence -> (TP, FP, TN, FN) if only boxes of at least that were predicted; TN is not known of boxes."""
+    def confusion(self) -> dict[str, list[int]]:
+        """Confidence, in words -> [TP, FP, TN, FN] if only boxes of at least that were predicted; TN is not known."""
         tp, fp = [0] * LEVELS, [0] * LEVELS
         self.count(tp, fp)
-        return at_each_confidence(tp, fp, self.labelled[0])
+        labelled, hits, wrongs = self.labelled[0], 0, 0
+        counts = []
+        for level in range(LEVELS - 1, 0, -1):
+            hits, wrongs = hits + tp[level], wrongs + fp[level]
+            counts.append([hits, wrongs, 0, labelled - hits])
+        return dict(zip(THRESHOLD_WORDS, reversed(counts), strict=True))
 
 
 def at_each_confidence(tp: Sequence[int], fp: Sequence[int], labelled: int) -> dict[float, tuple[int, int, int, int]]:

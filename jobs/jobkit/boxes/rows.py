@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from jobkit.boxes.geometry import Boxes
 from jobkit.boxes.matching import Matched
 from jobkit.dataset_report import ClassEntry
-from jobkit.evaluation import THRESHOLD_WORDS, THRESHOLDS
+from jobkit.evaluation import THRESHOLDS
 from jobkit.labelbox_rows import MAX_METRICS_PER_ROW, Row, box_row, confusion_row
 
 METRIC_NAME = "50pct_iou"  # what Labelbox's own SDK calls a confusion matrix at an overlap of 0.5
@@ -39,6 +39,5 @@ def metric_rows(data_row_id: str, pairs: Mapping[str, Matched], features: Mappin
     present.sort(key=lambda name: (not pairs[name].labelled[0], name))
     rows = []
     for name in present[:MAX_METRICS_PER_ROW]:
-        counts = dict(zip(THRESHOLD_WORDS, map(list, pairs[name].by_confidence.values()), strict=True))
-        rows.append(confusion_row(data_row_id, features.get(name, name), counts, METRIC_NAME))
+        rows.append(confusion_row(data_row_id, features.get(name, name), pairs[name].confusion(), METRIC_NAME))
     return rows, max(len(present) - MAX_METRICS_PER_ROW, 0)
