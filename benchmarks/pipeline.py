@@ -34,7 +34,7 @@ def measure() -> list[Line]:
     """In all, and the moments that the command prints, counted from the request."""
     run()  # installs the jobs' packages where they are not there yet
     took_s, said = run()
-    moments = {found[2].strip(): float(found[1]) for line in said if (found := _MOMENT.match(line))}
+    moments = {" ".join(found[2].split()): float(found[1]) for line in said if (found := _MOMENT.match(line))}
     lines = [Line("make run, text pipeline, warm", took_s, "s", at_most=GOAL_S, detail={"said": said})]
     before = 0.0
     for what, at in moments.items():
