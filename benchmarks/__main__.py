@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -35,15 +36,16 @@ def in_its_process(subject: str) -> tuple[list[dict[str, Any]], str]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'functions'}:{ROOT / 'jobs'}:{ROOT}"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-m", "benchmarks", "--in-process", subject]
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, timeout=DEADLINE_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return [], f"not done within {DEADLINE_S:.0f} s"
-    found = [line.removeprefix(MARK) for line in done.stdout.splitlines() if line.startswith(MARK)]
-    if done.returncode or not found:
-        return [], f"its process ended with {done.returncode}"
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            said, _ = process.communicate(timeout=DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            return [], f"not done within {DEADLINE_S:.0f} s"
+        finally:
+            process.terminate()  # it stops its own servers; nothing happens to one that has ended
+    found = [line.removeprefix(MARK) for line in said.splitlines() if line.startswith(MARK)]
+    if process.returncode or not found:
+        return [], f"its process ended with {process.returncode}"
     lines: list[dict[str, Any]] = json.loads(found[-1])
     return lines, ""
 
@@ -69,6 +71,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"also write {RESULTS.name}")
     parser.add_argument("--in-process", metavar="SUBJECT", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every process that was started is stopped
     if given.list:
         print("\n".join(f"{name:12} {what}" for name, (_, what) in SUBJECTS.items()))
         return 0
