@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -203,9 +204,11 @@ class Pipeline(Strict):
 
     def jobs(self) -> Iterator[tuple[Stage, CustomJob | AutoMLImageTraining | BatchPrediction]]:
         """Every job in the order in which they run, with its stage."""
-        for stage in self.stages:
-            for job in stage.jobs:
-                yield stage, job
+        return iter(self._jobs)
+
+    @cached_property
+    def _jobs(self) -> tuple[tuple[Stage, CustomJob | AutoMLImageTraining | BatchPrediction], ...]:
+        return tuple((stage, job) for stage in self.stages for job in stage.jobs)
 
     def images(self) -> Iterator[tuple[str, CustomJob]]:
         """Every job of a container with the placeholder of the image that it runs, `image.STAGE.JOB`."""

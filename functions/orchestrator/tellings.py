@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.errors import sentence
-from orchestrator.facts import Ended, Finished, Phase, Stored
+from orchestrator.facts import Ended, Finished, Phase, Refused, Stored
 from orchestrator.identities import AttemptRef
 from orchestrator.job_requests import output_values
 from orchestrator.labelbox import Telling
@@ -33,13 +33,13 @@ class Due:
 
 def due_telling(run: Run, settings: Settings) -> Due | None:
     """The newest status that the facts ask for, if Labelbox was not told it yet. Earlier ones it makes needless."""
-    newest = _newest(run, settings)
+    newest = _newest(run)
     return None if newest is None or newest.key in run.told else _due(run, settings, newest)
 
 
 def last_telling(run: Run, settings: Settings) -> Due | None:
     """The newest status that the facts ask for, told or not."""
-    newest = _newest(run, settings)
+    newest = _newest(run)
     return None if newest is None else _due(run, settings, newest)
 
 
@@ -53,7 +53,7 @@ class _Newest:
     ref: AttemptRef | None = None
 
 
-def _newest(run: Run, settings: Settings) -> _Newest | None:
+def _newest(run: Run) -> _Newest | None:
     if run.accepted.abandoned or (run.cancel and run.cancel.gone):
         return None
     if run.finished:
@@ -61,7 +61,7 @@ def _newest(run: Run, settings: Settings) -> _Newest | None:
     status, newest = "", None
     for stage, job in run.pipeline.jobs():
         for attempt in run.attempts_of(stage.name, job.name):
-            for change in _changes(attempt, stage.name, job, settings):
+            for change in _changes(attempt, job):
                 status = _raised(status, change.status)
                 newest = change, attempt.ref
     if newest is None:
@@ -87,8 +87,7 @@ def _metadata(run: Run, settings: Settings, newest: _Newest) -> dict[str, str]:
         if reused := run.accepted.reused_ends.get((stage.name, job.name)):
             metadata |= _metadata_of(run, job, reused)
         for attempt in run.attempts_of(stage.name, job.name):
-            for change in _changes(attempt, stage.name, job, settings):
-                metadata |= change.metadata
+            metadata |= _progress_of(attempt, settings)
             if attempt.ref == newest.ref:
                 return metadata
             if attempt.ended and attempt.ended.usable:
@@ -98,29 +97,41 @@ def _metadata(run: Run, settings: Settings, newest: _Newest) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Change:
-    """What one fact of an attempt changes in what Labelbox shows."""
+    """What one fact of an attempt changes in what Labelbox shows, metadata aside."""
 
     key: str
     path: str
     status: str
-    metadata: dict[str, str]
 
 
-def _changes(attempt: Attempt, stage: str, job: JobSpec, settings: Settings) -> Iterator[_Change]:
-    newest = attempt.claims[-1] if attempt.claims else None
-    if attempt.launched is None and newest is not None and newest.refused is not None and newest.refused.quota:
-        waiting = f"{stage}/{job.name} waits for quota: {newest.refused.sentence}"
-        yield _Change("waiting", newest.refused.path, _RANK[0], {"waiting": waiting})
+def _changes(attempt: Attempt, job: JobSpec) -> Iterator[_Change]:
+    if refused := _waits(attempt):
+        yield _Change("waiting", refused.path, _RANK[0])
     if attempt.launched:
-        link = job_link(attempt.launched.name, settings)
-        yield _Change("launched", attempt.launched.path, job.status, {"waiting": "", f"{stage}_job": link})
+        yield _Change("launched", attempt.launched.path, job.status)
     reached: str = job.status
     for phase in sorted((item for item in attempt.phases if item in _RANK), key=_RANK.index):
         if _raised(reached, phase) != reached:
             reached = phase
             ref = attempt.ref
             path = Phase(ref.stage, ref.job, ref.number, status=phase).path
-            yield _Change(f"phase-{phase.lower().replace('_', '-')}", path, phase, {})
+            yield _Change(f"phase-{phase.lower().replace('_', '-')}", path, phase)
+
+
+def _waits(attempt: Attempt) -> Refused | None:
+    """The refusal for quota that an attempt waits on."""
+    refused = attempt.claims[-1].refused if attempt.claims and attempt.launched is None else None
+    return refused if refused and refused.quota else None
+
+
+def _progress_of(attempt: Attempt, settings: Settings) -> dict[str, str]:
+    """The metadata that goes with an attempt's changes."""
+    ref = attempt.ref
+    if refused := _waits(attempt):
+        return {"waiting": f"{ref.stage}/{ref.job} waits for quota: {refused.sentence}"}
+    if attempt.launched:
+        return {"waiting": "", f"{ref.stage}_job": job_link(attempt.launched.name, settings)}
+    return {}
 
 
 def _raised(status: str, other: str) -> str:
