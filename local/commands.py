@@ -197,8 +197,9 @@ def run(options: RunOptions, console: Console) -> int:
 
 def _stay(page: ConsoleService, console: Console) -> None:
     """Keep everything until Ctrl-C, which then is no failure: the run's own exit code stands."""
-    console.print(f"The page stays at {page.url} until Ctrl-C.", highlight=False)
     with contextlib.suppress(KeyboardInterrupt):
+        page.wait_ready()  # a run that fails at once is over before it
+        console.print(f"The page stays at {page.url} until Ctrl-C.", highlight=False)
         while True:
             time.sleep(3600)
 

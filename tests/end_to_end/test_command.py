@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,6 +73,14 @@ def left_running(folder: Path) -> list[str]:
     return found
 
 
+def page_of(command: Command, address: str) -> str:
+    """What a browser is shown at the address that a command printed."""
+    url = re.search(address, command.output)
+    assert url, command.output
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url[1], timeout=30) as answer:
+        return str(answer.read().decode())
+
+
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to see all processes")
 
 
@@ -108,7 +118,11 @@ def test_run_ends_complete_with_figures_files_and_a_summary(command: Callable[..
 def test_runs_side_by_side_do_not_meet_and_a_failed_one_says_why(command: Callable[..., Command]) -> None:
     good = command("run")
     unknown_question = command("run", "--set", "question=No such question")
-    bad_config = command("run", "--set", "minimum_examples=many", "--set", "no_such_parameter=1")
+    bad_config = command("run", "--keep", "--set", "minimum_examples=many", "--set", "no_such_parameter=1")
+    bad_config.wait_ready(lambda: "The page stays at" in bad_config.output, 120)
+    assert "minimum_examples" in page_of(bad_config, "while it runs: (http://\\S+)")
+    assert bad_config.pid is not None
+    os.killpg(bad_config.pid, signal.SIGINT)  # what was kept ends, and the run's own code stands
     assert good.wait() == 0, good.output
     assert unknown_question.wait() == 1
     assert bad_config.wait() == 1
@@ -159,6 +173,7 @@ def test_up_serves_an_export_of_ones_own_and_prints_a_command_that_starts_a_trai
     up = command("up", "--export", str(export))
     up.wait_ready(lambda: "Running." in up.output, 120)
     curl = next(line for line in up.output.splitlines() if line.startswith("curl "))
+    assert "Train model" in page_of(up, "Open (http://\\S+) to train")
     answered = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(answered.stdout)["runId"].startswith(request.model_run_id), answered.stdout
     origin = next(line.split()[-1] for line in up.output.splitlines() if line.startswith("labelbox "))
