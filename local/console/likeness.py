@@ -30,7 +30,7 @@ def kinds_of(export: Path) -> frozenset[str]:
 
 def _kinds_of_row(row: Mapping[str, Any]) -> set[str]:
     media = str((row.get("media_attributes") or {}).get("asset_type") or "").lower()
-    found = set()
+    found: set[str] = set()
     for model in (row.get("experiments") or {}).values():
         for run in model["runs"].values():
             for label in run.get("labels") or ():
