@@ -14,7 +14,7 @@ from benchmarks.figures import number, peak_mb, timed
 from benchmarks.texts import entities, export_line
 
 ROWS = (10_000, 30_000, 100_000)
-ACTIVE = (1_000, 3_000, 10_000, 30_000)
+ACTIVE = (1_000, 3_000, 10_000)
 IMAGES = (500, 1_500, 5_000)
 
 

@@ -23,7 +23,7 @@ from jobkit.renewal import FreshUrls
 from jobkit.splits import SPLITS
 from jobkit.storage import Storage, split_uri
 
-WORKERS = 32  # they wait for networks most of the time; each holds one picture's bytes
+WORKERS = 48  # they wait for networks most of the time; each holds one picture's bytes
 
 
 @dataclass(frozen=True, slots=True)
