@@ -8,6 +8,7 @@ before its answer. The functions of the stages are stopped meanwhile: the coordi
 
 from __future__ import annotations
 
+import http
 import http.client
 import json
 import os
@@ -29,7 +30,7 @@ from tests.end_to_end.quick_jobs import model_run_id, request_body, write_export
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = 5
 CPU_LIMIT_S, MEMORY_LIMIT_MB = 0.8, 90.0
-POSTS_PER_S, CLIENTS = 100, 32
+POSTS_PER_S, CLIENTS, TRIES = 100, 32, 20
 P50_MS, P99_MS, SLOW_P95_MS = 15.0, 60.0, 200.0
 CHILD = """
 import json, sys, time
@@ -76,6 +77,7 @@ class Poster:
     def __init__(self, origin: str) -> None:
         self._host = origin.removeprefix("http://")
         self._local = threading.local()
+        self.sent_again = 0  # after a 503: the machine was too busy to make a run durable in time
 
     def post(self, number: int, due: float) -> float:
         """Seconds from when the request was due to its answer."""
@@ -84,10 +86,14 @@ class Poster:
         time.sleep(max(0.0, due - time.monotonic()))
         body = request_body(model_run_id(number))
         headers = {"x-hub-signature": sign(body, SERVICE_SECRET), "Content-Type": "application/json"}
-        self._local.connection.request("POST", "/model_run", body, headers)
-        answer = self._local.connection.getresponse()
-        said = answer.read()
-        assert answer.status == 202, (answer.status, said)
+        for _ in range(TRIES):
+            self._local.connection.request("POST", "/model_run", body, headers)
+            answer = self._local.connection.getresponse()
+            said = answer.read()
+            if answer.status != http.HTTPStatus.SERVICE_UNAVAILABLE:
+                break
+            self.sent_again += 1
+        assert answer.status in (http.HTTPStatus.OK, http.HTTPStatus.ACCEPTED), (answer.status, said)
         return time.monotonic() - due
 
     def at_rate(self, numbers: range, per_s: float) -> list[float]:
@@ -125,6 +131,7 @@ def answered() -> list[Line]:
             cloud.labelbox_control.change({"latency_s": 0.1})
             late = poster.by_clients(slow)
     found = {share: percentile(fast, share) * 1000 for share in (0.5, 0.95, 0.99)}
+    again = f"{poster.sent_again} of {slow.stop - 1} posts were sent again after a 503"
     title = f"POST /model_run at {POSTS_PER_S} a second"
     return [
         Line(f"{title}: p50", found[0.5], "ms", at_most=P50_MS, detail={"p95_ms": found[0.95]}),
@@ -134,6 +141,7 @@ def answered() -> list[Line]:
             percentile(late, 0.95) * 1000,
             "ms",
             at_most=SLOW_P95_MS,
+            note=again,
         ),
     ]
 
