@@ -8,7 +8,6 @@ from typing import Any
 from ops.check import APPLY, Fault, Skipped
 from ops.deployment import Deployment
 from orchestrator.pipelines import CustomJob
-from orchestrator.templates import render
 
 # terraform/iam.tf, by account: roles on the bucket, all of them needed.
 _BUCKET_ROLES = {
@@ -108,10 +107,9 @@ def _accelerators(deployment: Deployment) -> Iterable[str]:
     for pipeline in deployment.services.pipelines.values():
         values = {f"parameters.{name}": declared.default for name, declared in pipeline.parameters.items()}
         for _, job in pipeline.jobs():
-            if isinstance(job, CustomJob) and job.accelerator and int(render(job.accelerator.count, values) or 0):
-                name = str(render(job.accelerator.type, values)).lower().replace("tesla_", "")
-                if name:
-                    found[f"custom_model_training_{name}_gpus"] = None
+            accelerator, count = job.accelerators(values) if isinstance(job, CustomJob) else ("", 0)
+            if accelerator and count:
+                found[f"custom_model_training_{accelerator.lower().replace('tesla_', '')}_gpus"] = None
     return found
 
 

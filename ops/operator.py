@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ops.deployment import Deployment
+from ops.published import published
 from ops.screen import Screen
 from ops.target import Target
 from ops.usage import Prices
@@ -47,8 +48,12 @@ class Operator:
 
     @cached_property
     def prices(self) -> Prices:
-        """The operator's prices; none, and every cost is unknown."""
-        return Prices.read(self.prices_file) if self.prices_file else Prices()
+        """The operator's own prices, else Google's published ones of the deployment's region as far as they are known.
+        What runs on this machine costs nobody anything by the hour: there, only one's own prices count."""
+        if self.prices_file:
+            return Prices.read(self.prices_file)
+        deployment = self.deployment
+        return Prices() if deployment.is_local else published().prices(deployment.settings.region)
 
 
 class OpsCommand(click.Command):

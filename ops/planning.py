@@ -10,7 +10,7 @@ import click
 from click.shell_completion import get_completion_class
 from rich.console import RenderableType
 
-from ops.check import Check, Finding, examine
+from ops.check import UNSEEN, Check, Finding, examine
 from ops.diagnosis import CHECKS
 from ops.errors import Misuse
 from ops.estimate import MOST_RUNS, Estimate, points_of
@@ -135,7 +135,7 @@ def _use(use: Use) -> str:
 def doctor(operator: Operator, model_run: str) -> int:
     """Check a deployment. Exit code 0 only if nothing failed."""
     deployment = operator.deployment
-    row = Check("data row", partial(row_is_readable, model_run=model_run))
+    row = Check("data row", partial(row_is_readable, model_run=model_run), UNSEEN)
     with ThreadPoolExecutor(_LOOKING) as pool:
         findings = list(pool.map(partial(examine, deployment), (*CHECKS, row)))
     failed = [finding for finding in findings if finding.state == "failed"]

@@ -29,7 +29,7 @@ def _planned(planned: ForgetPlan, removed: bool) -> list[RenderableType]:
     rows = [(item.name, "object" if item.removed else "from the object", item.gone) for item in planned.changes]
     rows += [(item.name, item.kind, "the whole data set with its pictures") for item in planned.datasets]
     return [
-        f"data row {planned.data_row}, in {len(planned.runs)} runs: {', '.join(map(str, planned.runs)) or 'none'}",
+        f"data row {planned.data_row}, in runs: {', '.join(map(str, planned.runs)) or 'none'}",
         table(verb, ("where", "", "what"), rows) if rows else "nothing is left of it here",
         "out of reach:",
         *(f"- {text}" for text in planned.out_of_reach),

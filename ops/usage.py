@@ -57,10 +57,9 @@ def uses_of_job(job: Job, parameters: Mapping[str, Scalar], hours: float) -> lis
         return [Use(str(render(job.machine, values)) if job.machine else BATCH_NODE, hours)]
     spot = render(job.spot, values) in (True, "true")
     uses = [Use(str(render(job.machine, values)), hours, spot)]
-    if job.accelerator:
-        accelerator, count = str(render(job.accelerator.type, values)), int(render(job.accelerator.count, values))
-        if accelerator and count:
-            uses.append(Use(accelerator, hours * count, spot))
+    accelerator, count = job.accelerators(values)
+    if accelerator and count:
+        uses.append(Use(accelerator, hours * count, spot))
     return uses
 
 
