@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
 from orchestrator.facts import Accepted, Fact, Stored, decode, encode, writer_of
 from orchestrator.identities import RunId
-from orchestrator.run import Run, fold
+from orchestrator.run import Run, extend, fold
 from orchestrator.storage import Listed, ObjectStore
 
 _REMEMBERED_RUNS = 500
@@ -70,6 +71,15 @@ class FactMemory:
         found = self._runs.get(run)
         return found[1] if found and found[0] == listed else None
 
+    def extended(self, run: RunId, listed: list[Listed], facts: Mapping[str, Stored]) -> Run | None:
+        """The run that was folded last and the facts that came since; None if that is not all there is to it."""
+        before, known = self._runs.get(run, ([], None))
+        if known is None:
+            return None
+        seen = {item.name: item for item in before}
+        added = [item for item in listed if seen.get(item.name) != item]
+        return extend(known, [facts[item.name] for item in added]) if len(before) + len(added) == len(listed) else None
+
     def keep_run(self, run: Run, listed: list[Listed]) -> None:
         """Remember what these facts make."""
         with self._lock:
@@ -124,7 +134,9 @@ class Ledger:
                 vanished.add(item.name)
             else:
                 facts[item.name] = decode(content, item.created)
-        folded = fold(run, (facts[item.name] for item in listed if item.name not in vanished))
+        folded = self._memory.extended(run, listed, facts) if not vanished else None
+        if folded is None:
+            folded = fold(run, (facts[item.name] for item in listed if item.name not in vanished))
         if folded and not vanished:
             self._memory.keep_run(folded, listed)
         return folded

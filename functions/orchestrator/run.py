@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from orchestrator.facts import (
@@ -145,9 +145,36 @@ def fold(run_id: RunId, stored: Iterable[Stored]) -> Run | None:
         cancelled_at=cancel.created if cancel else None,
         finished=finished.fact if finished else None,  # type: ignore[arg-type]
         finished_at=finished.created if finished else None,
-        troubles=tuple(sorted(troubles, key=lambda item: item.delivery)),
+        troubles=tuple(sorted(troubles, key=lambda item: (item.delivery, item.message_id))),
         stamps=stamps,
     )
+
+
+def extend(run: Run, added: Sequence[Stored]) -> Run:
+    """What `fold` makes of the facts of a run and some more; most looks at a run find one or two new facts."""
+    stamps, told, attempts = dict(run.stamps), dict(run.told), dict(run.attempts)
+    changed: set[AttemptRef] = set()
+    for item in added:
+        fact = item.fact
+        stamps[fact.path] = item
+        if isinstance(fact, AttemptFact):
+            changed.add(fact.ref)
+        elif isinstance(fact, Told):
+            told[fact.key] = fact
+        else:
+            return _folded_anew(run, added)
+    for ref in sorted(changed):
+        own = [item for item in stamps.values() if isinstance(item.fact, AttemptFact) and item.fact.ref == ref]
+        others = (item for item in attempts.get((ref.stage, ref.job), ()) if item.ref != ref)
+        found = [*others, _attempt(ref, own)]
+        attempts[ref.stage, ref.job] = tuple(sorted(found, key=lambda item: item.ref))
+    return replace(run, attempts=attempts, told=told, stamps=stamps)
+
+
+def _folded_anew(run: Run, added: Sequence[Stored]) -> Run:
+    whole = fold(run.id, (run.stamps | {item.fact.path: item for item in added}).values())
+    assert whole is not None, "a run that was folded before was accepted"
+    return whole
 
 
 def _attempt(ref: AttemptRef, stored: list[Stored]) -> Attempt:
