@@ -260,11 +260,11 @@ def _unknown_choices(pipeline: Pipeline) -> Iterator[str]:
             if other is None or other.problem(need.value):
                 yield f"parameter {name} needs {need.parameter} to be {need.value!r}, which it never is"
     for stage, job in pipeline.jobs():
-        for other in job.other_images if isinstance(job, CustomJob) else ():
-            declared = pipeline.parameters.get(other.parameter)
-            if declared is not None and declared.problem(other.value):
+        for choice in job.other_images if isinstance(job, CustomJob) else ():
+            declared = pipeline.parameters.get(choice.parameter)
+            if declared is not None and declared.problem(choice.value):
                 where = f"job {stage.name}/{job.name}"
-                yield f"{where}: {other.parameter} never has the value {other.value!r} that other_images names"
+                yield f"{where}: {choice.parameter} never has the value {choice.value!r} that other_images names"
 
 
 def read_pipeline(path: Path) -> Pipeline:
