@@ -30,7 +30,11 @@ from jobkit.text.predictions import TextPredictions
 
 REQUIRED = ("model-run-id", "manifest", "dataset-report", "output-uri")
 OPTIONAL = {
-    **{"model": "", "predictions": "", "sink": "auto", "project": "", "upload-min-confidence": "0.0"},
+    "model": "",
+    "predictions": "",
+    "sink": "auto",
+    "project": "",
+    "upload-min-confidence": "0.0",
     "compare-with": "previous",
 }
 BATCH = 512
