@@ -134,7 +134,7 @@ class Endpoints:
 
         def update(found: Any) -> bool:
             found.deployed_models = change(found.deployed_models)
-            return found.version_id == version
+            return bool(found.version_id == version)
 
         self._versions.change(f"{plain}@{version}", update)
         self._models.table.change(plain, update)
