@@ -13,29 +13,34 @@ from typing import Any
 import labelbox
 
 from jobkit.arguments import Arguments, parse
+from jobkit.boxes.matching import bit_of
 from jobkit.boxes.output import BoxOutput, finish
 from jobkit.boxes.predictions import BoxPredictions
 from jobkit.class_names import ClassNames
 from jobkit.dataset_report import class_entries
 from jobkit.ending import Result, run_job
+from jobkit.errors import BadConfiguration
 from jobkit.labelbox import client
 from jobkit.labelbox_rows import to_line
 from jobkit.manifest import read_manifest
 from jobkit.progress import Progress, say
+from jobkit.report.thumbnails import Thumbnails
 from jobkit.sinks import SINKS
 from jobkit.storage import Storage
 
+PICTURE_SIDE = 256  # pixels, of the report's pictures
 REQUIRED = ("model-run-id", "manifest", "predictions", "dataset-report", "output-uri")
-OPTIONAL = {"sink": "auto", "upload-min-confidence": "0.0", "compare-with": "previous"}
+OPTIONAL = {"sink": "auto", "upload-min-confidence": "0.0", "iou": "0.5", "compare-with": "previous"}
 
 
 def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], labelbox.Client]) -> Result:
     """Does the job's work. Rows without a prediction, all of them even, are counted and reported, never fatal."""
     sink = arguments.one_of("sink", SINKS)
-    minimum = arguments.share("upload-min-confidence")
+    minimum, iou = arguments.share("upload-min-confidence"), overlap(arguments)
     report: dict[str, Any] = json.loads(storage.read_text(arguments.text("dataset-report")))
     classes = class_entries(report)
-    names, output = ClassNames.of_entries(classes), BoxOutput(classes, arguments.text("model-run-id"), minimum)
+    names = ClassNames.of_entries(classes)
+    output = BoxOutput(classes, arguments.text("model-run-id"), minimum, iou)
     folder = arguments.folder("output-uri")
     with BoxPredictions(names) as predictions:
         predictions.read(storage, arguments.text("predictions"))
@@ -43,7 +48,17 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
         figures, malformed = predictions.figures, predictions.malformed
         notes = {**told(predictions, output.counts["rows_without_prediction"]), **names.note()}
     say("All rows are matched", rows=output.counts["rows"], errors=figures.errors)
-    result = finish(output, report, notes, storage, folder, sink, make_client, parameters=arguments.values)
+    result = finish(
+        output,
+        report,
+        notes,
+        storage,
+        folder,
+        sink,
+        make_client,
+        parameters=arguments.values,
+        picture_of=Thumbnails(storage, PICTURE_SIDE).of,
+    )
     counts = {
         **result.counts,
         "image_errors": figures.errors,
@@ -53,6 +68,16 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
     missing, rows = output.counts["rows_without_prediction"], output.counts["rows"]
     shown = {"rows_without_prediction": f"{missing} of {rows}"} if missing else {}
     return Result(result.outputs, counts, result.metrics, {**result.metadata, **shown})
+
+
+def overlap(arguments: Arguments) -> float:
+    """--iou: the overlap from which a box is a hit. Raises BadConfiguration for one that is not counted at."""
+    iou = arguments.share("iou")
+    try:
+        bit_of(iou)
+    except ValueError as error:
+        raise BadConfiguration(f"--iou: {error}.") from error
+    return iou
 
 
 def write_rows(storage: Storage, manifest: str, target: str, predictions: BoxPredictions, output: BoxOutput) -> None:

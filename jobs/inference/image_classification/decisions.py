@@ -13,11 +13,14 @@ from jobkit.thresholds import WITHOUT_VALIDATION, ThresholdChooser
 Decision = Callable[[Mapping[str, float]], tuple[str, ...]]
 
 
-def surest(answers: Mapping[str, float]) -> tuple[str, ...]:
-    """The one class that the model says: its surest; none where nothing was above the model's threshold."""
-    if not answers:
-        return ()
-    return (max(answers, key=lambda name: (answers[name], name)),)
+def surest_from(threshold: float) -> Decision:
+    """Says of a picture the model's surest class if it is as sure as `threshold`, else none."""
+
+    def surest(answers: Mapping[str, float]) -> tuple[str, ...]:
+        said = max(answers, key=lambda name: (answers[name], name), default=None)
+        return () if said is None or answers[said] < threshold else (said,)
+
+    return surest
 
 
 def chosen_thresholds(
@@ -35,8 +38,12 @@ def chosen_thresholds(
 class ThresholdRule:
     """Every class from its threshold on, but of the classes of a radio question or a dropdown only the surest."""
 
-    def __init__(self, classes: Sequence[ClassEntry], thresholds: Mapping[str, float]) -> None:
+    def __init__(
+        self, classes: Sequence[ClassEntry], thresholds: Mapping[str, float], chosen: str = "chosen on validation"
+    ) -> None:
+        """`chosen` says in the report where the thresholds come from."""
         self._thresholds = thresholds
+        self._chosen = chosen
         self._one_of = {entry.display_name: entry.question for entry in classes if entry.kind != CHECKLIST}
 
     def decided(self, answers: Mapping[str, float]) -> tuple[str, ...]:
@@ -54,4 +61,4 @@ class ThresholdRule:
     def note(self) -> dict[str, str]:
         """The thresholds for the report."""
         parts = (f"{name} {threshold:g}" for name, threshold in self._thresholds.items())
-        return {"thresholds (chosen on validation)": ", ".join(parts)}
+        return {f"thresholds ({self._chosen})": ", ".join(parts)}

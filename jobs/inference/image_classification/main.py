@@ -8,16 +8,16 @@ to Labelbox.
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import labelbox
 
-from inference.image_classification.decisions import Decision, ThresholdRule, chosen_thresholds, surest
+from inference.image_classification.decisions import Decision, ThresholdRule, chosen_thresholds, surest_from
 from jobkit.arguments import Arguments, parse
 from jobkit.class_names import ClassNames
 from jobkit.classification_output import ClassificationOutput, finish
-from jobkit.dataset_report import class_entries
+from jobkit.dataset_report import ClassEntry, class_entries
 from jobkit.ending import Result, run_job
 from jobkit.image.predictions import ImagePredictions, ReadFigures
 from jobkit.labelbox import client
@@ -27,15 +27,16 @@ from jobkit.progress import Progress, say
 from jobkit.report.thumbnails import Thumbnails
 from jobkit.sinks import SINKS
 from jobkit.storage import Storage
+from jobkit.thresholds import AUTO, threshold_of
 
 REQUIRED = ("model-run-id", "manifest", "predictions", "dataset-report", "output-uri")
-OPTIONAL = {"sink": "auto", "upload-min-confidence": "0.0", "compare-with": "previous"}
+OPTIONAL = {"sink": "auto", "upload-min-confidence": "0.0", "threshold": AUTO, "compare-with": "previous"}
 
 
 def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], labelbox.Client]) -> Result:
     """Does the job's work. Rows without a prediction, all of them even, are counted and reported, never fatal."""
     sink = arguments.one_of("sink", SINKS)
-    minimum = arguments.share("upload-min-confidence")
+    minimum, threshold = arguments.share("upload-min-confidence"), threshold_of(arguments)
     report: dict[str, Any] = json.loads(storage.read_text(arguments.text("dataset-report")))
     classes, single, manifest = class_entries(report), report["task"] == "single", arguments.text("manifest")
     output = ClassificationOutput(classes, arguments.text("model-run-id"), single=single, upload_min_confidence=minimum)
@@ -43,9 +44,9 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
     told_in_report, names = dict[str, str](), ClassNames.of_entries(classes)
     with ImagePredictions(names) as predictions:
         predictions.read(storage, arguments.text("predictions"))
-        decide: Decision = surest
+        decide: Decision = surest_from(threshold or 0.0)
         if not single:
-            rule = ThresholdRule(classes, chosen_thresholds(storage, manifest, predictions, classes))
+            rule = rule_of(threshold, classes, lambda: chosen_thresholds(storage, manifest, predictions, classes))
             decide, told_in_report = rule.decided, rule.note()
         missing = write_rows(storage, manifest, f"{folder}/predictions.ndjson", predictions, output, decide)
         figures = predictions.figures
@@ -69,6 +70,15 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
         "unreadable_lines": figures.unreadable_lines,
     }
     return Result(result.outputs, counts, result.metrics, {**result.metadata, **told(missing, output.counts["rows"])})
+
+
+def rule_of(
+    threshold: float | None, classes: Sequence[ClassEntry], choose: Callable[[], Mapping[str, float]]
+) -> ThresholdRule:
+    """The rule with the threshold that the run set for all classes, else with those that `choose` gives."""
+    if threshold is None:
+        return ThresholdRule(classes, choose())
+    return ThresholdRule(classes, {entry.display_name: threshold for entry in classes}, "set by the run")
 
 
 def write_rows(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jobkit.boxes.geometry import NONE, Boxes, Flags, Floats
-from jobkit.boxes.matching import AREAS, LEVELS, OVERLAPS, Matched, at_each_confidence, match_classes
+from jobkit.boxes.matching import AREAS, LEVELS, LOWEST, OVERLAPS, Matched, at_each_confidence, match_classes
 from jobkit.evaluation import DIGITS, f1, ratio
 
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -79,9 +79,11 @@ def _average_precision(hits: Flags, labelled: int) -> float:
 
 class BoxEvaluation:
     """Counts image after image and gives the figures of one split. `classes` are those that the model can predict;
-    labels of other classes belong to nobody's task and must not be passed."""
+    labels of other classes belong to nobody's task and must not be passed. Hits and misses are counted at the overlap
+    `iou`; average precision is at those of COCO whatever it is."""
 
-    def __init__(self, classes: Iterable[str]) -> None:
+    def __init__(self, classes: Iterable[str], iou: float = LOWEST) -> None:
+        self._iou = iou
         self._classes: dict[str, _Class] = {name: _Class() for name in classes}
         self.images = 0
         self.without_prediction = 0
@@ -95,7 +97,7 @@ class BoxEvaluation:
         self.images += 1
         self.without_prediction += predicted is None
         self.without_boxes += not len(labelled)
-        pairs = match_classes(predicted or NONE, labelled)
+        pairs = match_classes(predicted or NONE, labelled, self._iou)
         for name, matched in pairs.items():
             self._classes.setdefault(name, _Class()).add(matched)
         return pairs
@@ -122,6 +124,7 @@ class BoxEvaluation:
         return {
             **self.summary(),
             "confidence": DEFAULT_CONFIDENCE,
+            "iou": self._iou,
             "rows": self.images,
             "rows_without_prediction": self.without_prediction,
             "rows_without_boxes": self.without_boxes,

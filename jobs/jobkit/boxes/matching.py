@@ -22,6 +22,7 @@ AREAS: dict[str, tuple[float, float]] = {
     "medium": (32.0**2, 96.0**2),
     "large": (96.0**2, 1e10),
 }
+LOWEST = 0.5  # of OVERLAPS
 LEVELS = len(THRESHOLDS) + 1
 MANY = 64  # pairs of boxes from which on arrays are quicker
 
@@ -43,12 +44,14 @@ class Matched:
     order      where each predicted box stood in what was given
     hits       bits (area, overlap) in which it matches a labelled box that counts
     ignored    bits in which it says nothing, for it lies in a crowd or is of another size than asked for
-    partner    at the lowest overlap, sizes of all kinds: the index of the labelled box that it hits, -1 for none
+    at         the bit of one overlap, sizes of all kinds: that which the next two and the counts are about
+    partner    the index of the labelled box that it hits, -1 for none
     shared     the overlap with that box
     labelled   labelled boxes that count, a range of area
     """
 
-    def __init__(self, order: list[int], scores: list[float], labelled: list[int]) -> None:
+    def __init__(self, order: list[int], scores: list[float], labelled: list[int], at: int) -> None:
+        self.at = at
         self.order = order
         self.scores = scores
         self.labelled = labelled
@@ -58,11 +61,11 @@ class Matched:
         self.shared: list[float] = []
 
     def count(self, tp: list[int], fp: list[int]) -> None:
-        """Adds each box that hits or errs, at the lowest overlap, to the highest confidence that it reaches."""
+        """Adds each box that hits or errs to the highest confidence that it reaches."""
         for score, hit, ignored in zip(self.scores, self.hits, self.ignored, strict=True):
-            if hit & 1:
+            if hit & self.at:
                 tp[bisect_right(THRESHOLDS, score)] += 1
-            elif not ignored & 1:
+            elif not ignored & self.at:
                 fp[bisect_right(THRESHOLDS, score)] += 1
 
     def confusion(self) -> dict[str, list[int]]:
@@ -87,8 +90,18 @@ def at_each_confidence(tp: Sequence[int], fp: Sequence[int], labelled: int) -> d
     }
 
 
-def match_classes(predicted: Boxes, labelled: Boxes) -> dict[str, Matched]:
-    """The pairing of each class that is on either side of an image, the labelled ones first."""
+def bit_of(iou: float) -> int:
+    """The bit of one of OVERLAPS, for boxes of all sizes. Raises ValueError for any other number."""
+    for index, overlap in enumerate(OVERLAPS.tolist()):
+        if abs(overlap - iou) < 1e-9:
+            return 1 << index
+    raise ValueError(f"{iou:g} is none of {', '.join(f'{overlap:g}' for overlap in OVERLAPS)}")
+
+
+def match_classes(predicted: Boxes, labelled: Boxes, iou: float = LOWEST) -> dict[str, Matched]:
+    """The pairing of each class that is on either side of an image, the labelled ones first; what is counted as a hit
+    overlaps by at least `iou`, one of OVERLAPS."""
+    at = bit_of(iou)
     ours, theirs = _places(predicted.names), _places(labelled.names)
     said, true = predicted.corners.tolist(), labelled.corners.tolist()
     scores, crowd = predicted.scores.tolist(), labelled.crowd.tolist()
@@ -100,6 +113,7 @@ def match_classes(predicted: Boxes, labelled: Boxes) -> dict[str, Matched]:
             [scores[index] for index in mine],
             [true[index] for index in others],
             [crowd[index] for index in others] if crowd else [False] * len(others),
+            at,
         )
     return pairs
 
@@ -110,7 +124,8 @@ def match(predicted: Boxes, labelled: Boxes) -> Matched:
     A pairing never depends on less sure boxes, so it holds for every confidence at which one may cut.
     """
     crowd = labelled.crowd.tolist() or [False] * len(labelled)
-    return _match(predicted.corners.tolist(), predicted.scores.tolist(), labelled.corners.tolist(), crowd)
+    at = bit_of(LOWEST)
+    return _match(predicted.corners.tolist(), predicted.scores.tolist(), labelled.corners.tolist(), crowd, at)
 
 
 def _places(names: Sequence[str]) -> dict[str, list[int]]:
@@ -120,11 +135,11 @@ def _places(names: Sequence[str]) -> dict[str, list[int]]:
     return places
 
 
-def _match(said: list[Corners], scores: list[float], true: list[Corners], crowd: list[bool]) -> Matched:
+def _match(said: list[Corners], scores: list[float], true: list[Corners], crowd: list[bool], at: int) -> Matched:
     order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)  # stable: of equals the first goes first
     skipped = [_ALL if crowd[index] else _outside(box) for index, box in enumerate(true)]
     counted = [sum(not bits & block for bits in skipped) for _, _, block in _RANGES]
-    matched = Matched(order, [scores[index] for index in order], counted)
+    matched = Matched(order, [scores[index] for index in order], counted, at)
     taken = [0] * len(true)
     for index, shares in zip(order, _shares(said, order, true, crowd), strict=True):
         hits = ignored = 0
@@ -134,7 +149,7 @@ def _match(said: list[Corners], scores: list[float], true: list[Corners], crowd:
             shares.sort(reverse=True)
             for share, other in shares:
                 can = _REACHED[bisect_right(_LIMITS, share)] & ~(taken[other] | hits | skipped[other])
-                if can & 1:
+                if can & at:
                     partner, shared = other, share
                 hits |= can
                 taken[other] |= can

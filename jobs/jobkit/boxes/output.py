@@ -11,7 +11,7 @@ import numpy as np
 
 from jobkit.boxes.evaluation import DEFAULT_CONFIDENCE, BoxEvaluation
 from jobkit.boxes.geometry import NONE, Boxes
-from jobkit.boxes.matching import Matched
+from jobkit.boxes.matching import LOWEST, Matched
 from jobkit.boxes.report import HIT, MAX_EXAMPLES, MISSED, WRONG, ShownBox, ShownImage, box_page
 from jobkit.boxes.rows import metric_rows, prediction_rows
 from jobkit.dataset_report import ClassEntry
@@ -37,10 +37,18 @@ _SHOWN = ("map_50", "map_50_95", "precision", "recall", "f1")
 class BoxOutput:
     """Turns predictions into Labelbox's rows, and counts as they pass.
 
-    Evaluation uses every prediction; `upload_min_confidence` only says which are worth uploading.
+    Evaluation uses every prediction; `upload_min_confidence` only says which are worth uploading. A box is a hit that
+    overlaps a labelled one by at least `iou`.
     """
 
-    def __init__(self, classes: tuple[ClassEntry, ...], model_run_id: str, upload_min_confidence: float) -> None:
+    def __init__(
+        self,
+        classes: tuple[ClassEntry, ...],
+        model_run_id: str,
+        upload_min_confidence: float,
+        iou: float = LOWEST,
+    ) -> None:
+        self._iou = iou
         self._classes = {entry.display_name: entry for entry in classes}
         self._features = {entry.display_name: entry.name for entry in classes}
         self._minimum = upload_min_confidence
@@ -73,10 +81,10 @@ class BoxOutput:
             self.outcomes.add_unlabelled(row)
         else:
             labelled = labelled_boxes(row)
-            evaluation = self.evaluations.setdefault(row.split, BoxEvaluation(self._classes))
+            evaluation = self.evaluations.setdefault(row.split, BoxEvaluation(self._classes, self._iou))
             pairs = evaluation.add(labelled, known)
             self._count(row, labelled, pairs)
-            lines, cut = metric_rows(row.data_row_id, pairs, self._features)
+            lines, cut = metric_rows(row.data_row_id, pairs, self._features, self._iou)
             self.counts["metric_rows"] += len(lines)
             self.counts["metric_rows_cut"] += cut
             yield from lines
@@ -84,7 +92,7 @@ class BoxOutput:
                 self._remember(row, labelled, known or NONE, pairs)
 
     def _count(self, row: ManifestRow, labelled: Boxes, pairs: Mapping[str, Matched]) -> None:
-        """Notes hits and misses at an overlap of 0.5 for intervals, curves and later comparisons."""
+        """Notes hits and misses for intervals, curves and later comparisons."""
         statistics = self.statistics.setdefault(row.split, AnswerStatistics(least=DEFAULT_CONFIDENCE))
         counts = statistics.add(_answers(pairs), {name: int(pair.labelled[0]) for name, pair in pairs.items()})
         truth = sorted(zip(labelled.names, labelled.corners.tolist(), strict=True))
@@ -104,6 +112,7 @@ class BoxOutput:
             details.get("width", 0),
             details.get("height", 0),
             tuple(_shown(labelled, predicted, pairs)),
+            row.content,
         )
         heapq.heappush(self._images, (image.mistakes, row.data_row_id, image))
         if len(self._images) > MAX_EXAMPLES:
@@ -117,8 +126,8 @@ class BoxOutput:
 def _answers(pairs: Mapping[str, Matched]) -> Iterator[Answer]:
     for name, pair in pairs.items():
         for score, hit, ignored in zip(pair.scores, pair.hits, pair.ignored, strict=True):
-            if not ignored & 1:  # at the lowest overlap, boxes of all sizes
-                yield Answer(name, score, bool(hit & 1))
+            if not ignored & pair.at:
+                yield Answer(name, score, bool(hit & pair.at))
 
 
 def labelled_boxes(row: ManifestRow) -> Boxes:
@@ -160,9 +169,11 @@ def finish(
     make_client: Callable[[], labelbox.Client],
     *,
     parameters: Mapping[str, str] = NOTHING,
+    picture_of: Callable[[str], str] = lambda _: "",
 ) -> Result:
     """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.
 
+    `picture_of` gives the data URI of the image at an address for the report, or "".
     Safe to repeat: files are written over by themselves, and an upload of this folder's name is found again.
     """
     rows = (json.loads(line) for line in storage.read_lines(f"{folder}/predictions.ndjson"))
@@ -194,7 +205,7 @@ def finish(
         "notes": dict(notes),
     }
     storage.write_text(outputs["metrics"], json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    page = box_page(f"Model run {output.model_run_id}", shown, output.images())
+    page = box_page(f"Model run {output.model_run_id}", shown, output.images(), picture_of)
     storage.write_text(outputs["report"], page, "text/html; charset=utf-8")
     keep(kept, output.outcomes)
     headline = output.evaluations[TEST].summary() if TEST in output.evaluations else {}

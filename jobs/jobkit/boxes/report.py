@@ -1,6 +1,6 @@
 """The report page of a run that finds boxes: average precision by class, and pictures with their boxes listed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -41,12 +41,13 @@ class ShownBox:
 
 @dataclass(frozen=True)
 class ShownImage:
-    """One picture of the report with all its boxes of at least the headline's confidence."""
+    """One picture of the report with all its boxes of at least the headline's confidence. `content` is its address."""
 
     data_row_id: str
     width: float
     height: float
     boxes: tuple[ShownBox, ...]
+    content: str = ""
 
     @property
     def mistakes(self) -> int:
@@ -69,9 +70,10 @@ def precision_table(figures: Mapping[str, Any]) -> str:
     return table(head, rows)
 
 
-def drawing(image: ShownImage) -> str:
-    """The boxes of a picture as they lie in it; the picture itself is not in the report."""
-    parts = []
+def drawing(image: ShownImage, picture: str = "") -> str:
+    """The boxes of a picture as they lie in it, over a small copy of it (a data URI) where there is one."""
+    size = f'width="{image.width:g}" height="{image.height:g}"'
+    parts = [f'<image href="{escape(picture)}" {size} preserveAspectRatio="none"/>'] if picture else []
     for box in image.boxes[:MAX_LISTED]:
         left, top, right, bottom = box.corners
         dashes = ' stroke-dasharray="6 4"' if box.what == MISSED else ""
@@ -102,20 +104,23 @@ def listing(image: ShownImage) -> str:
     return table(("class", "", "confidence", "IoU", "left", "top", "width", "height"), rows)
 
 
-def image_list(images: Sequence[ShownImage]) -> str:
-    """Pictures with their boxes drawn and listed."""
+def image_list(images: Sequence[ShownImage], picture_of: Callable[[str], str]) -> str:
+    """Pictures with their boxes drawn and listed. `picture_of` gives the data URI of the image at an address, or ""."""
     if not images:
         return ""
     legend = " · ".join(f'<b style="border-bottom:3px solid {colour}">{what}</b>' for what, colour in _COLOURS.items())
     parts = [
-        f'<h3>{escape(image.data_row_id)}</h3><div class="charts">{drawing(image)}{listing(image)}</div>'
+        f'<h3>{escape(image.data_row_id)}</h3><div class="charts">{drawing(image, picture_of(image.content))}'
+        f"{listing(image)}</div>"
         for image in images[:MAX_EXAMPLES]
     ]
     return f'<p class="note">{legend}</p>{"".join(parts)}'
 
 
-def box_page(title: str, report: AnswerReport, images: Sequence[ShownImage]) -> str:
-    """The whole report."""
+def box_page(
+    title: str, report: AnswerReport, images: Sequence[ShownImage], picture_of: Callable[[str], str] = lambda _: ""
+) -> str:
+    """The whole report. `picture_of` as in image_list."""
     splits, shown = report.splits, report.shown
     figures = splits.get(shown, {})
     sections = [("In short", cards(report, float(figures.get("f1", 0.0))) + headline_table(splits))]
@@ -123,8 +128,8 @@ def box_page(title: str, report: AnswerReport, images: Sequence[ShownImage]) -> 
         confidence = figures["confidence"]
         sections += [
             (f"Average precision ({shown})", precision_table(figures)),
-            (f"Hits and misses ({shown}): IoU of 0.5, confidence of {confidence}", class_table(figures)),
+            (f"Hits and misses ({shown}): IoU of {figures['iou']:g}, confidence of {confidence}", class_table(figures)),
             *answer_sections(report),
-            (f"Pictures ({shown}), those with the most mistakes first", image_list(images)),
+            (f"Pictures ({shown}), those with the most mistakes first", image_list(images, picture_of)),
         ]
     return page(title, [*sections, *closing_sections(report)])

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from jobkit.boxes.geometry import Boxes
-from jobkit.boxes.matching import Matched
+from jobkit.boxes.matching import LOWEST, Matched
 from jobkit.dataset_report import ClassEntry
 from jobkit.evaluation import THRESHOLDS
 from jobkit.labelbox_rows import MAX_METRICS_PER_ROW, Row, box_row, confusion_row
 
-METRIC_NAME = "50pct_iou"  # what Labelbox's own SDK calls a confusion matrix at an overlap of 0.5
 DIGITS = 3  # of a pixel
 
 
@@ -28,7 +27,14 @@ def prediction_rows(
             yield row
 
 
-def metric_rows(data_row_id: str, pairs: Mapping[str, Matched], features: Mapping[str, str]) -> tuple[list[Row], int]:
+def metric_name(iou: float) -> str:
+    """What Labelbox's own SDK calls a confusion matrix at this overlap: 50pct_iou."""
+    return f"{round(iou * 100)}pct_iou"
+
+
+def metric_rows(
+    data_row_id: str, pairs: Mapping[str, Matched], features: Mapping[str, str], iou: float = LOWEST
+) -> tuple[list[Row], int]:
     """Confusion rows of one labelled row by class and confidence, and how many were cut off.
 
     A class that is neither labelled nor predicted with at least the lowest confidence has none; the labelled ones
@@ -37,7 +43,7 @@ def metric_rows(data_row_id: str, pairs: Mapping[str, Matched], features: Mappin
     lowest = THRESHOLDS[0]
     present = [name for name, pair in pairs.items() if pair.labelled[0] or (pair.scores and pair.scores[0] >= lowest)]
     present.sort(key=lambda name: (not pairs[name].labelled[0], name))
-    rows = []
+    rows, called = [], metric_name(iou)
     for name in present[:MAX_METRICS_PER_ROW]:
-        rows.append(confusion_row(data_row_id, features.get(name, name), pairs[name].confusion(), METRIC_NAME))
+        rows.append(confusion_row(data_row_id, features.get(name, name), pairs[name].confusion(), called))
     return rows, max(len(present) - MAX_METRICS_PER_ROW, 0)

@@ -8,7 +8,7 @@ from jobkit.image.files import BadImageError, as_rgb, opened
 from jobkit.report.gallery import Example
 from jobkit.storage import Storage
 
-SIDE = 96  # pixels of the longer side
+SIDE = 96
 QUALITY = 70
 MAX_THUMBNAILS = 60
 MAX_READ_BYTES = 30_000_000
@@ -17,8 +17,10 @@ MAX_READ_BYTES = 30_000_000
 class Thumbnails:
     """Makes at most MAX_THUMBNAILS; an image that cannot be read has none, and the report goes on without it."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, side: int = SIDE) -> None:
+        """`side`: pixels of the longer side."""
         self._storage = storage
+        self._side = side
         self._made: dict[str, str] = {}
 
     def of_example(self, example: Example) -> str:
@@ -37,17 +39,17 @@ class Thumbnails:
         try:
             if self._storage.size(uri) > MAX_READ_BYTES:
                 return ""
-            return thumbnail(self._storage.read_bytes(uri))
+            return thumbnail(self._storage.read_bytes(uri), self._side)
         except (JobError, BadImageError):
             return ""
 
 
-def thumbnail(data: bytes) -> str:
-    """A JPEG of at most SIDE pixels a side as a data URI. Raises BadImageError."""
+def thumbnail(data: bytes, side: int = SIDE) -> str:
+    """A JPEG of at most `side` pixels a side as a data URI. Raises BadImageError."""
     with opened(data) as image:
-        image.draft("RGB", (SIDE * 2, SIDE * 2))  # a JPEG is decoded at a fraction of its size
+        image.draft("RGB", (side * 2, side * 2))  # a JPEG is decoded at a fraction of its size
         small = as_rgb(image)
-        small.thumbnail((SIDE, SIDE))
+        small.thumbnail((side, side))
         out = io.BytesIO()
         small.save(out, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"

@@ -1,7 +1,7 @@
 """Fine-tunes a whole detector of the DETR family from the image's models: for a GPU, from hundreds of pictures on.
 
-The learning rate and the bound on gradients are usual ones of this family and were not tuned here; the network that turns
-pixels into features learns at a tenth of the rate. Needs torch and transformers.
+The learning rate and the bound on gradients are usual ones of this family and were not tuned here; the network that
+turns pixels into features learns at a tenth of the rate. Needs torch and transformers.
 """
 
 import math

@@ -10,7 +10,7 @@ from inference.bounding_boxes import main as inference
 from jobkit.boxes.predictions import BoxPredictions
 from jobkit.manifest import ManifestRow
 from jobkit.storage import Storage
-from tests.jobs.boxes.scenes import MODEL_RUN, Sample
+from tests.jobs.boxes.scenes import MODEL_RUN, Sample, drawing, jpeg
 
 CLASSES = {"Traffic light": "tool-light", "car": "tool-car"}
 REPORT = {
@@ -107,6 +107,42 @@ def test_bug_b14_every_box_has_its_confidence_and_rows_have_one_for_each_cut(sto
     values = metric["metricValue"]
     assert (values["0.1"], values["0.4"], values["0.7"]) == ([1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1])
     assert result["counts"]["below_upload_min_confidence"] == 1
+
+
+def test_the_report_draws_boxes_over_a_small_copy_of_their_picture_or_without_one(
+    storage: Storage, folder: str
+) -> None:
+    storage.write_bytes(f"{folder}/1.jpg", jpeg(drawing([], (640, 480))), "image/jpeg")
+    rows = [row(1, "test", LIGHT, image=f"{folder}/1.jpg"), row(2, "test", CAR)]  # the second image is gone
+    result, _, _ = conclude(storage, folder, rows, {"predictions_1.jsonl": []})
+    page = storage.read_text(result["outputs"]["report"])
+    assert page.count('<image href="data:image/jpeg;base64,') == 1
+    assert page.count('aria-label="Boxes of row_') == 2
+
+
+@pytest.mark.parametrize(("iou", "hits"), [("0.5", 1), ("0.7", 1), ("0.8", 0)])
+def test_a_box_is_a_hit_from_the_run_s_overlap_on_and_average_precision_stays(
+    storage: Storage, folder: str, iou: str, hits: int
+) -> None:
+    shards = {"predictions_1.jsonl": [prediction(1, ("Traffic light", [0.1, 0.3, 0.1, 0.25], 0.9))]}  # overlaps by 0.75
+    flags = ("--sink=metadata", f"--iou={iou}")
+    result, lines, metrics = conclude(storage, folder, [row(1, "test", LIGHT)], shards, *flags)
+    (metric,) = [line for line in lines if "metricName" in line]
+    assert metric["metricName"] == f"{round(float(iou) * 100)}pct_iou"
+    assert metric["metricValue"]["0.5"] == [hits, 1 - hits, 0, 1 - hits]
+    assert (result["metrics"]["precision"], result["metrics"]["recall"]) == (hits, hits)
+    assert metrics["splits"]["test"]["iou"] == float(iou)
+    assert (result["metrics"]["map_50"], result["metrics"]["map_75"]) == (1.0, 1.0)
+    assert f"IoU of {iou}" in storage.read_text(result["outputs"]["report"])
+
+
+def test_an_overlap_that_is_not_counted_at_is_refused_with_those_that_are(storage: Storage, folder: str) -> None:
+    arguments = dict.fromkeys(("model-run-id", "manifest", "predictions", "dataset-report"), "gs://b/x")
+    flags = [f"--{name}={value}" for name, value in arguments.items()]
+    code = inference.main([*flags, f"--output-uri={folder}/o/", f"--ending-uri={folder}/endings/", "--iou=0.52"])
+    told = json.loads(storage.read_text(f"{folder}/endings/by-hand/error.json"))
+    assert code == 1 and told["kind"] == "configuration"
+    assert "0.52 is none of 0.5, 0.55" in told["sentence"]
 
 
 def test_bug_b12_rows_without_predictions_are_misses_and_boxes_on_empty_rows_are_false(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from inference.image_classification import main as inference
+from jobkit.dataset_report import ClassEntry
 from jobkit.image.predictions import ImagePredictions
 from jobkit.manifest import ManifestRow
 from jobkit.storage import Storage
@@ -119,6 +120,33 @@ def test_shards_are_found_by_prefix_alone(storage: Storage, folder: str, names: 
     lines = [prediction(one.content, pear=0.8) for one in ROWS[:1]]
     _, written = conclude(storage, folder, dict.fromkeys(names, lines))
     assert set(said(written)) == {"row_1_640_480"}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "labelled_right", "said_of"),
+    [("auto", 1, {1, 2, 3, 4}), ("0.65", 1, {1, 4}), ("0.95", 0, set())],
+)
+def test_a_class_is_said_from_the_run_s_threshold_on(
+    storage: Storage, folder: str, threshold: str, labelled_right: int, said_of: set[int]
+) -> None:
+    shard = [
+        prediction("gs://b/images/1.jpg", apple=0.9, pear=0.1),
+        prediction("gs://b/images/2.jpg", apple=0.6, pear=0.4),
+        prediction("gs://b/images/4.jpg", pear=0.7),
+    ]
+    ended, written = conclude(storage, folder, {"predictions_1.jsonl": shard}, f"--threshold={threshold}")
+    assert set(said(written)) == {f"row_{number}_640_480" for number in said_of}
+    assert ended["metrics"]["accuracy"] == labelled_right / 2
+
+
+def test_a_threshold_of_the_run_holds_for_every_class_of_a_checklist() -> None:
+    classes = tuple(ClassEntry(name, f"option-{name}", name, "q", "checklist") for name in CLASSES)
+    rule = inference.rule_of(0.3, classes, lambda: dict.fromkeys(CLASSES, 0.9))
+    assert rule.decided({"Red apple": 0.35, "Pear": 0.3}) == ("Red apple", "Pear")
+    assert rule.decided({"Red apple": 0.29}) == ()
+    chosen = inference.rule_of(None, classes, lambda: dict.fromkeys(CLASSES, 0.9))
+    assert chosen.decided({"Red apple": 0.95, "Pear": 0.3}) == ("Red apple",)
+    assert "set by the run" in "".join(rule.note()) and "validation" in "".join(chosen.note())
 
 
 def test_a_partly_failed_batch_goes_on_with_what_there_is(storage: Storage, folder: str) -> None:

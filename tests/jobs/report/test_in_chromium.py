@@ -43,7 +43,7 @@ def entities() -> str:
 
 
 def boxes() -> str:
-    figures = {"f1": 0.5, "rows": 3, "map_50": 0.5, "confidence": 0.5, "classes": classes()}
+    figures = {"f1": 0.5, "rows": 3, "map_50": 0.5, "confidence": 0.5, "iou": 0.5, "classes": classes()}
     shown = [ShownBox(what, "city", (1.0, 2.0, 30.0, 40.0), 0.5, 0.7) for what in (HIT, WRONG, MISSED)]
     return box_page("Boxes", answers("boxes", figures), [ShownImage("row", 64, 64, tuple(shown))])
 
