@@ -43,6 +43,21 @@ def test_every_run_has_a_line_with_its_figure_beside_the_baseline() -> None:
 
 
 @pytest.mark.parametrize(
+    ("metrics", "metric"),
+    [
+        ({"accuracy": 0.9, "micro_f1": 0.9}, "accuracy"),
+        ({"accuracy": 0.5, "micro_f1": 0.9}, "micro_f1"),  # several classes a row: accuracy asks for all at once
+        ({"micro_f1": 0.9}, "micro_f1"),
+        ({"map_50": 0.9, "f1": 0.8}, "map_50"),
+        ({}, ""),
+    ],
+)
+def test_the_figure_is_that_of_the_kind_of_task(metrics: dict[str, float], metric: str) -> None:
+    one = ended("a", summary("a", **metrics))
+    assert (one.metric, one.value) == (metric, metrics.get(metric))
+
+
+@pytest.mark.parametrize(
     ("left", "says"),
     [
         pytest.param(summary("ner", "FAILED"), "ner: The training split has no box.", id="failed"),
