@@ -127,24 +127,35 @@ def bare(host: str, url: str) -> Took:
     return took
 
 
-def measure() -> list[Line]:
-    """The first time, again, and slow servers."""
-    with tempfile.TemporaryDirectory() as name, MemoryStorage(Path(name) / "storage") as server:
-        for number, data in enumerate(pictures()):
-            (Path(name) / f"{number}.jpg").write_bytes(data)
+@contextmanager
+def empty_bucket(folder: Path) -> Iterator[tuple[Storage, str]]:
+    """(a client, the server's address) of a storage stand-in that holds nothing: it gets slower with what it holds."""
+    with tempfile.TemporaryDirectory(dir=folder) as state, MemoryStorage(Path(state)) as server:
         server.create_bucket(BUCKET)
         os.environ |= {"STORAGE_EMULATOR_HOST": server.host, "GOOGLE_CLOUD_PROJECT": "bench"}
         storage = Storage()
-        with picture_server(Path(name), 0.0) as url:
-            lines = export(url)
-            etl(storage, "warm", lines[: COUNT // 10])
-            before_mb = peak_mb()
-            first, _ = etl(storage, "first", lines)
-            again, fetched_again = etl(storage, "first", lines)
-            copied = bare(server.host, url)
-        with picture_server(Path(name), SLOW_S) as url:
-            slow, _ = etl(storage, "slow", export(url))
+        yield storage, server.host
         storage.close()
+
+
+def measure() -> list[Line]:
+    """The first time, again, the bare loop, and slow servers; each but the second begins with an empty bucket."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number, data in enumerate(pictures()):
+            (folder / f"{number}.jpg").write_bytes(data)
+        with picture_server(folder, 0.0) as url:
+            lines = export(url)
+            with empty_bucket(folder) as (storage, _):
+                etl(storage, "warm", lines[: COUNT // 10])
+                before_mb = peak_mb()
+            with empty_bucket(folder) as (storage, _):
+                first, _ = etl(storage, "first", lines)
+                again, fetched_again = etl(storage, "first", lines)
+            with empty_bucket(folder) as (_, host):
+                copied = bare(host, url)
+        with picture_server(folder, SLOW_S) as url, empty_bucket(folder) as (storage, _):
+            slow, _ = etl(storage, "slow", export(url))
     ours, limit = COUNT / first.wall_s, COUNT / copied.wall_s
     grown = f"{peak_mb() - before_mb:+.0f} MB from {COUNT // 10:,} to {COUNT:,} images"
     size = f"{COUNT:,} JPEGs of {SIZE[0]} x {SIZE[1]}"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from etl.image_classification.choices import ImageChoices, chosen_questions
 from etl.image_classification.files import manifest_row
-from inference.image_classification.decisions import ThresholdRule, surest
+from inference.image_classification.decisions import ThresholdRule, surest_from
 from jobkit.arguments import Arguments
 from jobkit.classification_output import ClassificationOutput
 from jobkit.dataset_report import ClassEntry, DatasetReport
@@ -151,7 +151,7 @@ def test_baseline_b19_a_radio_gets_one_answer_and_none_below_its_threshold() -> 
     assert rule.decided(answers) == ("grass", "pear", "apple")
     assert rule.decided({**answers, "grass": 0.39}) == ("sand", "pear", "apple")
     assert rule.decided({**answers, "grass": 0.39, "sand": 0.5}) == ("pear", "apple")
-    assert surest({}) == ()
+    assert surest_from(0.0)({}) == ()
 
 
 def test_baseline_b14_every_predicted_answer_carries_its_confidence() -> None:
