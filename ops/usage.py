@@ -15,13 +15,11 @@ import yaml
 
 from ops.errors import Misuse
 from orchestrator.facts import Ended
-from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob
+from orchestrator.pipelines import AutoMLImageTraining
 from orchestrator.run import Attempt, Run
-from orchestrator.templates import Scalar, render
+from orchestrator.spending import SPOT, Job, use_of
+from orchestrator.templates import Scalar
 
-AUTOML_NODE = "automl_image_training_node"
-BATCH_NODE = "batch_prediction_node"
-Job = CustomJob | AutoMLImageTraining | BatchPrediction
 PRICES_HINT = "docs/operating.md shows a price file"
 
 
@@ -49,18 +47,12 @@ class Use:
 
 def uses_of_job(job: Job, parameters: Mapping[str, Scalar], hours: float) -> list[Use]:
     """What one launch of a job uses if it takes `hours` from its launch to its end."""
-    values = {f"parameters.{name}": value for name, value in parameters.items()}
-    if isinstance(job, AutoMLImageTraining):
-        budget = int(render(job.budget_milli_node_hours, values))
-        return [Use(AUTOML_NODE, budget / 1000, at_most=True)]
-    if isinstance(job, BatchPrediction):
-        return [Use(str(render(job.machine, values)) if job.machine else BATCH_NODE, hours)]
-    spot = render(job.spot, values) in (True, "true")
-    uses = [Use(str(render(job.machine, values)), hours, spot)]
-    accelerator, count = job.accelerators(values)
-    if accelerator and count:
-        uses.append(Use(accelerator, hours * count, spot))
-    return uses
+    held = use_of(job, parameters, hours)
+    budget = isinstance(job, AutoMLImageTraining)
+    return [
+        Use(name.removesuffix(SPOT), held.hours * number, name.endswith(SPOT), budget)
+        for name, number in held.resources
+    ]
 
 
 def attempt_seconds(run: Run, attempt: Attempt, now: datetime) -> float | None:

@@ -9,8 +9,9 @@ import pytest
 from ops.errors import Misuse
 from ops.estimate import Point, seconds_for
 from ops.published import published
-from ops.usage import AUTOML_NODE, Prices, Use, uses_of_job
+from ops.usage import Prices, Use, uses_of_job
 from orchestrator.pipelines import read_pipelines
+from orchestrator.spending import AUTOML_NODE
 from tests.functions.world import World
 from tests.ops.operators import Commands
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ops.published import FILE, PublishedPrice, published
-from ops.usage import AUTOML_NODE, BATCH_NODE, Use
+from ops.usage import Use
 from orchestrator.settings import Settings
+from orchestrator.spending import AUTOML_NODE, BATCH_NODE
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 EVERY = [*published().per_hour.items(), *published().spot_per_hour.items()]
