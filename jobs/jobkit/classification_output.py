@@ -3,13 +3,12 @@
 Used by text and image jobs alike: they bring (row, answers, decision) triples, this module does the rest.
 """
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import labelbox
 
+from jobkit.conclusion import NOTHING, Findings, Surroundings, conclude
 from jobkit.dataset_report import ClassEntry
 from jobkit.ending import Result
 from jobkit.evaluation import ClassificationEvaluation
@@ -17,18 +16,14 @@ from jobkit.labelbox_rows import Row, checklist_row, classification_metric_rows,
 from jobkit.manifest import ManifestRow
 from jobkit.ontology import CHECKLIST
 from jobkit.report.classification import ClassificationReport, Picture, classification_page, statistics_json
-from jobkit.report.comparison import compared
-from jobkit.report.earlier_runs import PREVIOUS, keep, kept_runs
 from jobkit.report.gallery import Galleries
 from jobkit.report.outcomes import Outcomes
 from jobkit.report.statistics import SplitStatistics
-from jobkit.run_description import RunDescription
-from jobkit.sinks import SinkChoice, bring
+from jobkit.sinks import SinkChoice
 from jobkit.splits import TEST
 from jobkit.storage import Storage
 
-VERSION = 1
-NOTHING: Mapping[str, str] = MappingProxyType({})
+_SHOWN = ("accuracy", "macro_f1", "micro_f1", "majority_baseline")
 
 
 class ClassificationOutput:
@@ -110,61 +105,27 @@ def finish(
     parameters: Mapping[str, str] = NOTHING,
     picture: Picture | None = None,
 ) -> Result:
-    """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.
+    """Concludes the job (jobkit.conclusion). `picture` gives the thumbnail of a row whose content is an image's uri
+    (None: contents are texts)."""
+    splits, headline = output.evaluation.metrics(), output.evaluation.summary(TEST)
 
-    `parameters` are the job's arguments, for the report; `picture` gives the thumbnail of a row whose content is an
-    image's uri (None: contents are texts).
+    def page(around: Surroundings) -> tuple[Mapping[str, Any], str]:
+        shown = ClassificationReport(
+            title=around.title,
+            single=output.single,
+            splits=splits,
+            statistics=output.statistics,
+            galleries=output.galleries,
+            dataset=report,
+            rows=output.rows_by_split,
+            told=around.told,
+            parameters=around.parameters,
+            artifacts=around.artifacts,
+            comparison=around.comparison,
+            picture=picture,
+        )
+        statistics = statistics_json(shown)
+        return statistics, classification_page(shown, statistics)
 
-    Safe to repeat: files are written over by themselves, and an upload of this folder's name is found again.
-    """
-    rows = (json.loads(line) for line in storage.read_lines(f"{folder}/predictions.ndjson"))
-    scope = output.model_run_id
-    outcome = bring(sink, rows, scope, folder.rsplit("/", 1)[-1], make_client)
-    splits = output.evaluation.metrics()
-    counts = {**output.counts, "uploaded": outcome.sent, "refused": outcome.refused}
-    outputs = {name: f"{folder}/{file}" for name, file in _FILES.items()}
-    kept = kept_runs(storage, folder, RunDescription.from_environment())
-    comparison = compared(kept, parameters.get("compare-with", PREVIOUS), output.outcomes)
-    shown = ClassificationReport(
-        title=f"Model run {scope}",
-        single=output.single,
-        splits=splits,
-        statistics=output.statistics,
-        galleries=output.galleries,
-        dataset=report,
-        rows=output.rows_by_split,
-        told={**notes, "upload": outcome.sentence},
-        parameters=parameters,
-        artifacts=outputs,
-        comparison=comparison.section,
-        picture=picture,
-    )
-    statistics = statistics_json(shown)
-    metrics = {
-        "version": VERSION,
-        "splits": splits,
-        "statistics": statistics,
-        "comparison": comparison.figures,
-        "counts": counts,
-        "upload": {"state": outcome.state, "sentence": outcome.sentence, "reasons": list(outcome.reasons)},
-        "classes": report["classes"],
-        "notes": dict(notes),
-    }
-    storage.write_text(outputs["metrics"], json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    page = classification_page(shown, statistics)
-    storage.write_text(outputs["report"], page, "text/html; charset=utf-8")
-    keep(kept, output.outcomes)
-    headline = output.evaluation.summary(TEST)
-    return Result(
-        outputs=outputs,
-        counts=counts,
-        metrics=headline,
-        metadata={
-            "upload": outcome.sentence,
-            **{f"test_{name}": f"{value:.3f}" for name, value in headline.items() if name in _SHOWN},
-        },
-    )
-
-
-_FILES = {"predictions": "predictions.ndjson", "metrics": "metrics.json", "report": "report.html"}
-_SHOWN = ("accuracy", "macro_f1", "micro_f1", "majority_baseline")
+    found = Findings(output.model_run_id, output.counts, output.outcomes, splits, headline, _SHOWN)
+    return conclude(found, report, notes, storage, folder, sink, make_client, parameters=parameters, page=page)

@@ -1,9 +1,7 @@
 """What inference of boxes leaves behind: predictions, metrics, report, and rows in Labelbox."""
 
 import heapq
-import json
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import labelbox
@@ -14,23 +12,17 @@ from jobkit.boxes.geometry import NONE, Boxes
 from jobkit.boxes.matching import LOWEST, Matched
 from jobkit.boxes.report import HIT, MAX_EXAMPLES, MISSED, WRONG, ShownBox, ShownImage, box_page
 from jobkit.boxes.rows import metric_rows, prediction_rows
+from jobkit.conclusion import NOTHING, Findings, Surroundings, conclude
 from jobkit.dataset_report import ClassEntry
 from jobkit.ending import Result
 from jobkit.labelbox_rows import Row
 from jobkit.manifest import ManifestRow
 from jobkit.report.answer_page import AnswerReport
 from jobkit.report.answers import Answer, AnswerStatistics
-from jobkit.report.comparison import compared
-from jobkit.report.earlier_runs import PREVIOUS, keep, kept_runs
 from jobkit.report.outcomes import Outcomes
-from jobkit.run_description import RunDescription
-from jobkit.sinks import bring
 from jobkit.splits import TEST
 from jobkit.storage import Storage
 
-VERSION = 1
-NOTHING: Mapping[str, str] = MappingProxyType({})
-_FILES = {"predictions": "predictions.ndjson", "metrics": "metrics.json", "report": "report.html"}
 _SHOWN = ("map_50", "map_50_95", "precision", "recall", "f1")
 
 
@@ -171,50 +163,24 @@ def finish(
     parameters: Mapping[str, str] = NOTHING,
     picture_of: Callable[[str], str] = lambda _: "",
 ) -> Result:
-    """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.
-
-    `picture_of` gives the data URI of the image at an address for the report, or "".
-    Safe to repeat: files are written over by themselves, and an upload of this folder's name is found again.
-    """
-    rows = (json.loads(line) for line in storage.read_lines(f"{folder}/predictions.ndjson"))
-    outcome = bring(sink, rows, output.model_run_id, folder.rsplit("/", 1)[-1], make_client)
+    """Concludes the job (jobkit.conclusion). `picture_of` gives the data URI of the image at an address for the
+    report, or ""."""
     splits = {split: evaluation.metrics() for split, evaluation in sorted(output.evaluations.items())}
-    counts = {**output.counts, "uploaded": outcome.sent, "refused": outcome.refused}
-    outputs = {name: f"{folder}/{file}" for name, file in _FILES.items()}
-    kept = kept_runs(storage, folder, RunDescription.from_environment())
-    comparison = compared(kept, parameters.get("compare-with", PREVIOUS), output.outcomes)
-    shown = AnswerReport(
-        which="boxes",
-        splits=splits,
-        statistics=output.statistics,
-        dataset=report,
-        rows=output.rows_by_split,
-        told={**notes, "upload": outcome.sentence},
-        parameters=parameters,
-        artifacts=outputs,
-        comparison=comparison.section,
-    )
-    metrics = {
-        "version": VERSION,
-        "splits": splits,
-        "statistics": shown.to_json(),
-        "comparison": comparison.figures,
-        "counts": counts,
-        "upload": {"state": outcome.state, "sentence": outcome.sentence, "reasons": list(outcome.reasons)},
-        "classes": report["classes"],
-        "notes": dict(notes),
-    }
-    storage.write_text(outputs["metrics"], json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    page = box_page(f"Model run {output.model_run_id}", shown, output.images(), picture_of)
-    storage.write_text(outputs["report"], page, "text/html; charset=utf-8")
-    keep(kept, output.outcomes)
     headline = output.evaluations[TEST].summary() if TEST in output.evaluations else {}
-    return Result(
-        outputs=outputs,
-        counts=counts,
-        metrics=headline,
-        metadata={
-            "upload": outcome.sentence,
-            **{f"test_{name}": f"{headline[name]:.3f}" for name in _SHOWN if name in headline},
-        },
-    )
+
+    def page(around: Surroundings) -> tuple[Mapping[str, Any], str]:
+        shown = AnswerReport(
+            which="boxes",
+            splits=splits,
+            statistics=output.statistics,
+            dataset=report,
+            rows=output.rows_by_split,
+            told=around.told,
+            parameters=around.parameters,
+            artifacts=around.artifacts,
+            comparison=around.comparison,
+        )
+        return shown.to_json(), box_page(around.title, shown, output.images(), picture_of)
+
+    found = Findings(output.model_run_id, output.counts, output.outcomes, splits, headline, _SHOWN)
+    return conclude(found, report, notes, storage, folder, sink, make_client, parameters=parameters, page=page)

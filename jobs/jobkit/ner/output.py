@@ -1,13 +1,12 @@
 """What inference of named entities leaves behind: predictions, metrics, report, and rows in Labelbox."""
 
 import heapq
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import labelbox
 
+from jobkit.conclusion import NOTHING, Findings, Surroundings, conclude
 from jobkit.dataset_report import ClassEntry
 from jobkit.ending import Result
 from jobkit.evaluation import THRESHOLDS
@@ -20,20 +19,14 @@ from jobkit.ner.report import MAX_EXAMPLES, Example, entity_page
 from jobkit.ner.spans import Entity, Units, location_of
 from jobkit.report.answer_page import AnswerReport
 from jobkit.report.answers import Answer, AnswerStatistics
-from jobkit.report.comparison import compared
-from jobkit.report.earlier_runs import PREVIOUS, keep, kept_runs
 from jobkit.report.outcomes import Outcomes
-from jobkit.run_description import RunDescription
 from jobkit.run_notes import unused_of
-from jobkit.sinks import SinkChoice, bring
+from jobkit.sinks import SinkChoice
 from jobkit.splits import TEST
 from jobkit.storage import Storage
 
-VERSION = 1
 METRIC_NAME = "entity_exact"
 MAX_TEXT = 1000  # of a text in the report
-NOTHING: Mapping[str, str] = MappingProxyType({})
-_FILES = {"predictions": "predictions.ndjson", "metrics": "metrics.json", "report": "report.html"}
 _SHOWN = ("micro_f1", "macro_f1", "overlap_micro_f1", "majority_baseline")
 
 
@@ -165,51 +158,26 @@ def finish(
     *,
     parameters: Mapping[str, str] = NOTHING,
 ) -> Result:
-    """Uploads predictions.ndjson (already in `folder`), writes metrics.json and report.html, and gives the result.
-
-    Safe to repeat: files are written over by themselves, and an upload of this folder's name is found again.
-    """
-    rows = (json.loads(line) for line in storage.read_lines(f"{folder}/predictions.ndjson"))
-    outcome = bring(sink, rows, output.model_run_id, folder.rsplit("/", 1)[-1], make_client)
+    """Concludes the job (jobkit.conclusion)."""
     splits = output.metrics()
-    counts = {**output.counts, "uploaded": outcome.sent, "refused": outcome.refused}
-    outputs = {name: f"{folder}/{file}" for name, file in _FILES.items()}
-    kept = kept_runs(storage, folder, RunDescription.from_environment())
-    comparison = compared(kept, parameters.get("compare-with", PREVIOUS), output.outcomes)
-    shown = AnswerReport(
-        which="entities",
-        splits=splits,
-        statistics=output.statistics,
-        dataset=report,
-        rows=output.rows_by_split,
-        told={**notes, **unused_of(report), "upload": outcome.sentence},
-        parameters=parameters,
-        artifacts=outputs,
-        comparison=comparison.section,
-    )
-    metrics = {
-        "version": VERSION,
-        "splits": splits,
-        "statistics": shown.to_json(),
-        "comparison": comparison.figures,
-        "counts": counts,
-        "upload": {"state": outcome.state, "sentence": outcome.sentence, "reasons": list(outcome.reasons)},
-        "classes": report["classes"],
-        "notes": dict(notes),
-    }
-    storage.write_text(outputs["metrics"], json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-    page = entity_page(f"Model run {output.model_run_id}", shown, output.examples())
-    storage.write_text(outputs["report"], page, "text/html; charset=utf-8")
-    keep(kept, output.outcomes)
     headline = output.evaluation.headline(TEST)
     if headline:
         headline["majority_baseline"] = splits[TEST]["majority_baseline"]
-    return Result(
-        outputs=outputs,
-        counts=counts,
-        metrics=headline,
-        metadata={
-            "upload": outcome.sentence,
-            **{f"test_{name}": f"{headline[name]:.3f}" for name in _SHOWN if name in headline},
-        },
-    )
+
+    def page(around: Surroundings) -> tuple[Mapping[str, Any], str]:
+        shown = AnswerReport(
+            which="entities",
+            splits=splits,
+            statistics=output.statistics,
+            dataset=report,
+            rows=output.rows_by_split,
+            told=around.told,
+            parameters=around.parameters,
+            artifacts=around.artifacts,
+            comparison=around.comparison,
+        )
+        return shown.to_json(), entity_page(around.title, shown, output.examples())
+
+    beside = unused_of(report)
+    found = Findings(output.model_run_id, output.counts, output.outcomes, splits, headline, _SHOWN, beside)
+    return conclude(found, report, notes, storage, folder, sink, make_client, parameters=parameters, page=page)
