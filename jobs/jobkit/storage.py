@@ -95,8 +95,9 @@ class Storage:
         """The whole object as UTF-8."""
         return self.read_bytes(uri).decode("utf-8")
 
-    def read_lines(self, uri: str) -> Iterator[str]:
+    def read_lines(self, uri: str, *, damaged: bool = False) -> Iterator[str]:
         """The object's lines, without their line feed. Splits on "\\n" only: U+2028 and "\\r" belong to the text.
+        What is not UTF-8 raises UnicodeDecodeError; with `damaged` it becomes U+FFFD, and costs no other line.
 
         The object is copied to disk first, so that memory stays flat and a slow reader holds no connection.
         """
@@ -105,7 +106,7 @@ class Storage:
                 self._blob(uri).download_to_file(file, timeout=TIMEOUT_S, retry=RETRY)
             file.seek(0)
             for line in file:
-                yield line.removesuffix(b"\n").decode("utf-8")
+                yield line.removesuffix(b"\n").decode("utf-8", "replace" if damaged else "strict")
 
     def write_text(self, uri: str, text: str, content_type: str = "application/json") -> None:
         """Writes the object whole."""

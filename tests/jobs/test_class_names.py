@@ -16,6 +16,7 @@ SIZES = (
     ClassEntry("big_dog", "3", "big_dog", "size", CHECKLIST, "size", "big_dog"),
     ClassEntry("dog", "4", "dog", "size_big", CHECKLIST, "size_big", "dog"),
 )
+SIGNS = tuple(ClassEntry(name, name, name) for name in ("C", "C++", "Äpfel", "猫", "+"))
 PERSON = (ClassEntry("A person", "5", "A person", kind="named-entity"),)
 
 
@@ -32,6 +33,11 @@ PERSON = (ClassEntry("A person", "5", "A person", kind="named-entity"),)
         pytest.param(SIZES, "dog", "dog", id="b18 an answer alone"),
         pytest.param(SIZES, "size_dog", "size_dog", id="b18 an answer of the other question"),
         pytest.param(SIZES, "size_big_dog", "size_big_dog", id="b18 either could be meant"),
+        pytest.param(SIGNS, "C__", "C++", id="b10 signs became underscores"),
+        pytest.param(SIGNS, "_pfel", "Äpfel", id="b10 a letter beyond ascii became an underscore"),
+        pytest.param(SIGNS, "C#", "C#", id="another class with one sign more than a known one"),
+        pytest.param(SIGNS, "鳥", "鳥", id="another class in letters that may be written"),
+        pytest.param(SIGNS, "++", "++", id="another class without any letter"),
         pytest.param(PERSON, "A_person", "A person", id="an entity has no question"),
     ],
 )

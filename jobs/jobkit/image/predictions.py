@@ -1,11 +1,13 @@
 """A batch prediction's output, whatever its number of shards: which answer and which error belongs to which image.
 
-The folder is read by prefix, since neither the number of files nor the width of their numbers is promised. An image is
-known by its instance's `content`, never by a file name. The answers wait on disk, so memory does not grow with them.
+The folder is read by prefix, since neither the number of files nor the width of their numbers is promised, and a line
+is taken for what it says, in whichever file it stands. An image is known by its instance's `content`, never by a file
+name. The answers wait on disk, so memory does not grow with them.
 Format: gs://google-cloud-aiplatform/schema/predict/prediction/image_classification_1.0.0.yaml
 """
 
 import json
+import math
 import sqlite3
 import tempfile
 from collections import Counter
@@ -20,13 +22,14 @@ from jobkit.errors import shorten
 from jobkit.progress import Progress
 from jobkit.storage import Storage
 
-PREDICTIONS, ERRORS = "predictions_", "errors_"
-MAX_REASONS = 20
+# AutoML's files, and those of models in containers: prediction.results-00000-of-00010, prediction.errors_stats-...
+PREDICTIONS, ERRORS = ("predictions_", "prediction.results"), ("errors_", "prediction.errors")
+ROUNDING = 1e-3  # by which a confidence may miss its range from 0 to 1
 
 
 @dataclass
 class ReadFigures:
-    """What the shards held."""
+    """What the shards held. An image that failed in one line and was predicted in another is no error."""
 
     prediction_files: int = 0
     error_files: int = 0
@@ -61,65 +64,74 @@ class ImagePredictions:
         self._table.close()
         self._folder.cleanup()
 
-    def read(self, storage: Storage, folder_uri: str) -> None:
-        """Takes in every shard under the folder. A folder without shards is a valid result: nothing was predicted."""
+    def read(self, storage: Storage, uri: str) -> None:
+        """Takes in one file, or every shard below a folder (whose name must end with a slash unless no object has it).
+        A folder without shards is a valid result: nothing was predicted."""
         progress = Progress("Prediction lines read")
-        for uri in storage.list(folder_uri.rstrip("/") + "/"):
-            name = uri.rpartition("/")[2]
-            if name.startswith(PREDICTIONS):
-                self.figures.prediction_files += 1
-                self._take(storage.read_lines(uri), progress, errors=False)
-            elif name.startswith(ERRORS):
-                self.figures.error_files += 1
-                self._take(storage.read_lines(uri), progress, errors=True)
+        if not uri.endswith("/") and storage.exists(uri):
+            self.figures.prediction_files += 1
+            self._take(storage.read_lines(uri, damaged=True), progress)
+        else:
+            for found in storage.list(uri.rstrip("/") + "/"):
+                name = found.rpartition("/")[2]
+                if name.startswith((*PREDICTIONS, *ERRORS)):
+                    self.figures.prediction_files += name.startswith(PREDICTIONS)
+                    self.figures.error_files += name.startswith(ERRORS)
+                    self._take(storage.read_lines(found, damaged=True), progress)
+        self._count_errors()
         progress.finish()
 
-    def _take(self, lines: Iterable[str], progress: Progress, *, errors: bool) -> None:
+    def _take(self, lines: Iterable[str], progress: Progress) -> None:
         self._table.execute("BEGIN")
         for line in lines:
             if line.strip():
                 progress.step()
-                if not (self._take_error(line) if errors else self._take_prediction(line)):
+                if not self._take_line(_object(line)):
                     self.figures.unreadable_lines += 1
         self._table.execute("COMMIT")
 
-    def _take_prediction(self, line: str) -> bool:
-        """Keeps one prediction; of an image that comes twice, the first. False for a line of another shape."""
-        body = _object(line)
-        uri, prediction = _uri(body), body.get("prediction")
-        if uri is None or not isinstance(prediction, dict):
+    def _take_line(self, body: dict[str, object]) -> bool:
+        """Keeps one prediction or one error; of an image that comes twice, the first. False for another shape."""
+        uri, prediction, error = _uri(body), body.get("prediction"), body.get("error")
+        if uri is None:
             return False
-        added = self._table.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (uri, json.dumps(prediction)))
-        self.figures.predictions += added.rowcount
-        self.figures.repeated += 1 - added.rowcount
-        return True
-
-    def _take_error(self, line: str) -> bool:
-        body = _object(line)
-        uri, error = _uri(body), body.get("error")
-        if uri is None or error is None:
+        if isinstance(prediction, dict) and not error:
+            added = self._table.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (uri, json.dumps(prediction)))
+            self.figures.predictions += added.rowcount
+            self.figures.repeated += 1 - added.rowcount
+            return True
+        error = body.get("status") if error is None else error
+        if error is None:
             return False
         message = error.get("message", "") if isinstance(error, dict) else error
-        added = self._table.execute("INSERT OR IGNORE INTO errors VALUES (?, ?)", (uri, shorten(str(message))))
-        self.figures.errors += added.rowcount
-        if len(self.figures.reasons) < MAX_REASONS or message in self.figures.reasons:
-            self.figures.reasons[shorten(str(message), 120)] += added.rowcount
+        self._table.execute("INSERT OR IGNORE INTO errors VALUES (?, ?)", (uri, shorten(text_of(message))))
         return True
+
+    def _count_errors(self) -> None:
+        query = "SELECT message, COUNT(*) FROM errors WHERE uri NOT IN (SELECT uri FROM answers) GROUP BY message"
+        self.figures.errors, self.figures.reasons = 0, Counter()
+        for message, count in self._table.execute(query):
+            self.figures.errors += count
+            self.figures.reasons[shorten(message, 120)] += count
 
     def answers(self, uri: str) -> dict[str, float] | None:
         """Class -> confidence as the model said, possibly none above its threshold; None without a prediction."""
-        found = self._table.execute("SELECT prediction FROM answers WHERE uri = ?", (uri,)).fetchone()
-        if found is None:
+        prediction = self._prediction(uri)
+        if prediction is None:
             return None
-        prediction = json.loads(found[0])
-        pairs = zip(prediction.get("displayNames") or (), prediction.get("confidences") or (), strict=False)
         answers: dict[str, float] = {}
+        pairs = zip(column(prediction, "displayNames"), column(prediction, "confidences"), strict=False)
         for name, confidence in pairs:
-            sure = _confidence(confidence)
+            sure = confidence_of(confidence)
             if sure is not None:
-                known = self._find(str(name))
+                known = self._find(text_of(name))
                 answers[known] = max(sure, answers.get(known, 0.0))
         return answers
+
+    def _prediction(self, uri: str) -> dict[str, object] | None:
+        found = self._table.execute("SELECT prediction FROM answers WHERE uri = ?", (text_of(uri),)).fetchone()
+        prediction: dict[str, object] | None = json.loads(found[0]) if found else None
+        return prediction
 
     def error(self, uri: str) -> str | None:
         """Why Vertex did not predict the image, in its words."""
@@ -127,19 +139,33 @@ class ImagePredictions:
         return str(found[0]) if found else None
 
 
-def _confidence(value: object) -> float | None:
-    """A confidence, also one written in digits; None for what is none."""
-    try:
-        sure = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+def column(prediction: dict[str, object], key: str) -> list[object]:
+    """One of a prediction's parallel lists; empty where it is missing, as empty ones may be, or is none."""
+    found = prediction.get(key)
+    return found if isinstance(found, list) else []
+
+
+def number_of(value: object) -> float | None:
+    """A finite number, also one written in digits; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    return sure if 0.0 <= sure <= 1.0 else None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def confidence_of(value: object) -> float | None:
+    """A confidence from 0 to 1; None for what is none."""
+    sure = number_of(value)
+    return min(max(sure, 0.0), 1.0) if sure is not None and -ROUNDING <= sure <= 1 + ROUNDING else None
 
 
 def _object(line: str) -> dict[str, object]:
     try:
         body = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 
@@ -148,4 +174,10 @@ def _uri(body: dict[str, object]) -> str | None:
     """The image's uri of a line: `instance` is the instance as it was sent, in some outputs only its content."""
     instance = body.get("instance")
     content = instance.get("content") if isinstance(instance, dict) else instance
-    return content if isinstance(content, str) else None
+    return text_of(content) if isinstance(content, str) else None
+
+
+def text_of(value: object) -> str:
+    """As text that UTF-8 can carry: half a surrogate pair, which JSON can name, becomes "?"."""
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

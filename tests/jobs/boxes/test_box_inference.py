@@ -212,6 +212,27 @@ def test_malformed_boxes_and_unknown_classes_are_counted(storage: Storage, folde
     assert clipped == pytest.approx({"left": 0, "top": 96, "width": 320, "height": 384})
 
 
+def test_numbers_in_digits_are_numbers_and_lists_of_unequal_length_lose_their_rest(
+    storage: Storage, folder: str
+) -> None:
+    digits = ("Traffic light", ["0.1", "0.3", "0.1", 0.3], "0.9")
+    odd = [
+        ("car", "0101", 0.9),
+        ("car", [0.1, 0.3, float("nan"), 0.3], 0.9),
+        ("car", CAR_BOX, "sure"),
+        ("car", CAR_BOX, float("nan")),
+        ("car", [0.5, 0.5, 0.1, 0.3], 0.9),
+    ]
+    short, without = prediction(2, ("car", CAR_BOX, 0.8), ("car", LIGHT_BOX, 0.7)), prediction(3, ("car", CAR_BOX, 0.8))
+    del short["prediction"]["bboxes"][1], without["prediction"]["bboxes"]
+    shards = {"predictions_1.jsonl": [prediction(1, digits, *odd), short, without]}
+    rows = [row(1, "test", LIGHT), row(2, "test", CAR), row(3, "test", CAR)]
+    result, lines, _ = conclude(storage, folder, rows, shards)
+    assert {line["confidence"] for line in lines if "bbox" in line} == {0.9, 0.8}
+    assert result["counts"]["malformed_boxes"] == len(odd) + 2
+    assert result["counts"]["rows_without_prediction"] == 0 and result["metrics"]["precision"] == 1.0
+
+
 def test_fifty_shards_of_two_thousand_pictures_are_read_whole(storage: Storage, folder: str) -> None:
     lines = [prediction(number, ("car", CAR_BOX, 0.9)) for number in range(2000)]
     for shard in range(50):

@@ -6,7 +6,7 @@ import pytest
 
 from inference.image_classification import main as inference
 from jobkit.dataset_report import ClassEntry
-from jobkit.image.predictions import ImagePredictions
+from jobkit.image.predictions import ImagePredictions, confidence_of
 from jobkit.manifest import ManifestRow
 from jobkit.storage import Storage
 
@@ -229,3 +229,63 @@ def test_baseline_b17_names_of_question_and_answer_are_those_of_the_2022_service
     ended, written = conclude(storage, folder, {"predictions_00001.jsonl": [line]})
     assert said(written)["row_1_640_480"] == (entries[0]["feature_schema_id"], 0.9)
     assert ended["counts"]["unknown_class"] == 0
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        pytest.param("predictions_00001.jsonl", "errors_00001.jsonl", id="AutoML"),
+        pytest.param("prediction.results-00000-of-00050", "prediction.errors_stats-00000-of-00001", id="containers"),
+        pytest.param("predictions_00001.jsonl", "predictions_00002.jsonl", id="errors among the predictions"),
+    ],
+)
+def test_a_line_is_taken_for_what_it_says_in_whichever_file(storage: Storage, folder: str, good: str, bad: str) -> None:
+    failed = {"instance": {"content": "gs://b/images/2.jpg"}, "status": {"code": 3, "message": "cannot be read"}}
+    late = error("gs://b/images/1.jpg", "was tried again")
+    shards = {good: [prediction("gs://b/images/1.jpg", apple=0.9)], bad: [late, failed, error("gs://b/images/4.jpg")]}
+    ended, written = conclude(storage, folder, shards)
+    assert set(said(written)) == {"row_1_640_480"}
+    assert (ended["counts"]["image_errors"], ended["counts"]["unreadable_lines"]) == (2, 0)
+    report = storage.read_text(ended["outputs"]["report"])
+    assert "cannot be read (1)" in report and "the image is too large (1)" in report and "tried again" not in report
+
+
+def test_one_file_may_be_named_in_the_place_of_a_folder(storage: Storage, folder: str) -> None:
+    write(storage, f"{folder}/classes.txt", [prediction("gs://b/1", apple=0.9), error("gs://b/2")])
+    with ImagePredictions() as predictions:
+        predictions.read(storage, f"{folder}/classes.txt")
+        assert predictions.answers("gs://b/1") == {"Red apple": 0.9}
+        assert (predictions.figures.prediction_files, predictions.figures.errors) == (1, 1)
+
+
+def test_hostile_lines_cost_themselves_alone(storage: Storage, folder: str) -> None:
+    good = json.dumps(prediction("gs://b/1", apple=0.9)).encode()
+    lines = [
+        b"\xff\xfe not UTF-8",
+        b"[" * 100_000,
+        b'{"instance": {"content": "gs://b/\\ud800"}, "error": {"code": 3, "message": "\\ud800"}}',
+        b'{"instance": {"content": "gs://b/2"}, "prediction": {"displayNames": 5, "confidences": {"a": 1}}}',
+        b'{"instance": {"content": "gs://b/3"}, "prediction": {"displayNames": ["\\ud800"], "confidences": [0.5]}}',
+        good,
+    ]
+    storage.write_bytes(f"{folder}/batch/predictions_1.jsonl", b"\n".join(lines))
+    with ImagePredictions() as predictions:
+        predictions.read(storage, f"{folder}/batch")
+        found = [predictions.answers(f"gs://b/{number}") for number in (1, 2, 3)]
+        assert found == [{"Red apple": 0.9}, {}, {"?": 0.5}]
+        assert (predictions.figures.unreadable_lines, predictions.figures.errors) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        (0.25, 0.25),
+        ("0.25", 0.25),
+        (1.0000001, 1.0),
+        (-1e-9, 0.0),
+        (0, 0.0),
+        *((none, None) for none in (float("nan"), float("inf"), "NaN", "", None, True, [0.5], 7, -0.5, 10**400)),
+    ],
+)
+def test_a_confidence_is_a_number_from_0_to_1_also_one_in_digits(written: object, taken: float | None) -> None:
+    assert confidence_of(written) == taken
