@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from benchmarks.reconcile import CALLS_A_CHANGED_RUN, CALLS_A_LOOK, measure
 
 BEGUN = datetime(2026, 11, 28, tzinfo=UTC)
