@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.api_core.exceptions import Conflict, NotFound
-from google.cloud import storage  # type: ignore[attr-defined]
+from google.cloud.storage import Client
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 TIMEOUT_S = 30.0
@@ -32,7 +32,7 @@ class Buckets:
         self._project = project
         self._internal = f"{project}-vertex-internal"
         self._lock = threading.Lock()
-        self._opened: storage.Client | None = None
+        self._opened: Client | None = None
         self._has_internal = False
 
     def internal(self, path: str) -> str:
@@ -92,11 +92,11 @@ class Buckets:
         bucket, _, name = uri.removeprefix("gs://").partition("/")
         return self._locked_client().bucket(bucket).blob(name)
 
-    def _locked_client(self) -> storage.Client:
+    def _locked_client(self) -> Client:
         with self._lock:
             return self._client()
 
-    def _client(self) -> storage.Client:
+    def _client(self) -> Client:
         if self._opened is None:
-            self._opened = storage.Client(project=self._project)
+            self._opened = Client(project=self._project)
         return self._opened
