@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from google.cloud.aiplatform_v1.types import AcceleratorType
 
 from orchestrator.errors import BadDefinition
 from orchestrator.limits import limit_problems
+from orchestrator.machines import ADDED, BUILT_IN
 from orchestrator.parameters import Parameter, settle
 from orchestrator.pipelines import SHIPPED, Pipeline, dump, read_pipeline, read_pipelines
 from orchestrator.templates import render
@@ -250,14 +252,35 @@ MACHINES = {
     "A2 with its A100": ("a2-highgpu-2g", "NVIDIA_TESLA_A100", 2, None),
     "A2 with its large A100": ("a2-ultragpu-1g", "NVIDIA_A100_80GB", 1, None),
     "A3 with its H100": ("a3-highgpu-8g", "NVIDIA_H100_80GB", 8, None),
+    "A3 with its large H200": ("a3-ultragpu-8g", "NVIDIA_H200_141GB", 8, None),
+    "A4 with its B200": ("a4-highgpu-8g", "NVIDIA_B200", 8, None),
+    "as many vCPUs as one T4 takes": ("n1-standard-32", "NVIDIA_TESLA_T4", 1, None),
+    "more vCPUs than one T4 takes": ("n1-standard-64", "NVIDIA_TESLA_T4", 1, "too large for 1 NVIDIA_TESLA_T4"),
+    "more vCPUs than one V100 takes": ("n1-highmem-16", "NVIDIA_TESLA_V100", 1, "up to 12 vCPUs"),
+    "N1 without a number": ("n1-custom", "NVIDIA_TESLA_T4", 1, None),
+    "a size that nobody knows yet": ("a3-highgpu-3g", "NVIDIA_H100_80GB", 3, None),
     "a family that nobody knows yet": ("z9-standard-8", "NVIDIA_L4", 1, None),
     "L4 on N1": ("n1-standard-8", "NVIDIA_L4", 1, "N1 machines take NVIDIA_TESLA_T4"),
     "three T4": ("n1-standard-8", "NVIDIA_TESLA_T4", 3, "cannot have 3 NVIDIA_TESLA_T4"),
     "T4 on G2": ("g2-standard-8", "NVIDIA_TESLA_T4", 1, "comes with 1 NVIDIA_L4"),
     "G2 without its L4": ("g2-standard-24", "none", 1, "comes with 2 NVIDIA_L4"),
     "A2 with half its GPUs": ("a2-highgpu-2g", "NVIDIA_TESLA_A100", 1, "comes with 2 NVIDIA_TESLA_A100"),
-    "a GPU on E2": ("e2-standard-4", "NVIDIA_L4", 1, "takes no accelerator; NVIDIA_L4 fits g2-standard-8"),
+    "a GPU on E2": ("e2-standard-4", "NVIDIA_L4", 1, "takes no accelerator; NVIDIA_L4 fits g2-standard-4 and"),
+    "an H200 on C3": ("c3-standard-4", "NVIDIA_H200_141GB", 1, "NVIDIA_H200_141GB fits a3-ultragpu-8g"),
+    "a chip that nobody knows yet": ("e2-standard-4", "NVIDIA_X", 1, "machine e2-standard-4 takes no accelerator"),
 }
+
+
+def test_every_accelerator_that_the_table_of_machines_knows_has_vertex_s_own_name() -> None:
+    known = ADDED.keys() | {accelerator for accelerator, _ in BUILT_IN.values()}
+    assert known <= {item.name for item in AcceleratorType}
+    offered = {choice for pipeline in read_pipelines().values() for choice in _choices(pipeline)}
+    assert offered - {"none"} <= known
+
+
+def _choices(pipeline: Pipeline) -> tuple[object, ...]:
+    accelerator = pipeline.parameters.get("accelerator")
+    return (accelerator.choices or ()) if accelerator else ()
 
 
 @pytest.mark.parametrize(("machine", "accelerator", "count", "said"), MACHINES.values(), ids=MACHINES)
