@@ -90,10 +90,11 @@ def _labels(run: Run, ref: AttemptRef, settings: Settings) -> dict[str, str]:
 def _frame(run: Run, ref: AttemptRef, job: JobSpec, settings: Settings) -> dict[str, Any]:
     """What every kind of request begins with."""
     labels = {**_labels(run, ref, settings), TIME_LIMIT_LABEL: str(job.timeout_s)}
-    frame: dict[str, Any] = {"display_name": _display_name(run, ref), "labels": labels}
-    if settings.kms_key_name:
-        frame["encryption_spec"] = {"kms_key_name": settings.kms_key_name}
-    return frame
+    return {"display_name": _display_name(run, ref), "labels": labels, **_encryption(settings)}
+
+
+def _encryption(settings: Settings) -> dict[str, Any]:
+    return {"encryption_spec": {"kms_key_name": settings.kms_key_name}} if settings.kms_key_name else {}
 
 
 def _display_name(run: Run, ref: AttemptRef) -> str:
@@ -194,8 +195,12 @@ def _training_pipeline(
                 "test_filter": _ML_USE + "test",
             },
         },
-        # Labels are not handed on from the TrainingPipeline to its model.
-        "model_to_upload": {"display_name": _display_name(run, ref), "labels": _labels(run, ref, settings)},
+        # Neither labels nor the key are handed on from the TrainingPipeline to a model that is described.
+        "model_to_upload": {
+            "display_name": _display_name(run, ref),
+            "labels": _labels(run, ref, settings),
+            **_encryption(settings),
+        },
     }
 
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from google.api_core import exceptions as google_errors
 from google.cloud.aiplatform_v1.services.model_service import ModelServiceClient
 from google.cloud.aiplatform_v1.services.model_service.transports import ModelServiceGrpcTransport
-from google.cloud.aiplatform_v1.types import EncryptionSpec, EnvVar, Model, ModelContainerSpec, Port, UploadModelRequest
+from google.cloud.aiplatform_v1.types import EnvVar, Model, ModelContainerSpec, Port, UploadModelRequest
 
 from jobkit.progress import say
 from jobkit.registry import Registration
 from jobkit.serving import FOLDERS_VARIABLE
 from jobkit.storage import split_uri
-from jobkit.vertex import BUSY, CALL_TIMEOUT_S, client_of, finished, parent, project
+from jobkit.vertex import BUSY, CALL_TIMEOUT_S, client_of, encryption, finished, parent, project
 
 ATTEMPT_LABEL = "lb_attempt"
 # What jobkit.serving answers on, when Vertex sets no other.
@@ -107,7 +107,6 @@ class ModelVersions:
 
 def described(registration: Registration, model_uri: str, metrics: Mapping[str, float]) -> Model:
     """The version as it is uploaded: without an alias, so that `default` stays where it is."""
-    key = os.environ.get("KMS_KEY_NAME", "")
     return Model(
         display_name=registration.model_id,
         description=f"{registration.model_type}, trained on Labelbox's model runs; one version a run.",
@@ -122,7 +121,7 @@ def described(registration: Registration, model_uri: str, metrics: Mapping[str, 
             health_route=HEALTH_ROUTE,
         ),
         labels=dict(registration.labels),
-        encryption_spec=EncryptionSpec(kms_key_name=key) if key else None,
+        encryption_spec=encryption(),
     )
 
 

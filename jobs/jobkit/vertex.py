@@ -52,6 +52,14 @@ def parent() -> str:
     return f"projects/{project()}/locations/{region()}"
 
 
+def encryption() -> Any:
+    """The EncryptionSpec of what a job makes in Vertex: the deployment's own key, or None for Google's."""
+    from google.cloud.aiplatform_v1.types import EncryptionSpec
+
+    key = os.environ.get("KMS_KEY_NAME", "")
+    return EncryptionSpec(kms_key_name=key) if key else None
+
+
 def parse_labels(text: str) -> dict[str, str]:
     """`k=v,k=v` as Vertex takes labels. Raises BadConfiguration for anything that it would refuse."""
     labels = {}

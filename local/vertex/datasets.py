@@ -44,6 +44,7 @@ class Datasets:
             description=given.description,
             metadata_schema_uri=given.metadata_schema_uri,
             labels=dict(given.labels),
+            encryption_spec=given.encryption_spec if given.encryption_spec.kms_key_name else None,
             create_time=now,
             update_time=now,
         )

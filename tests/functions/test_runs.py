@@ -436,7 +436,7 @@ def test_a_deployment_s_labels_network_and_key_are_on_every_vertex_resource() ->
     custom_job, training = world.jobs.requests[0].body, world.jobs.requests[1].body
     for body in (custom_job, training, training["model_to_upload"]):
         assert body["labels"]["team"] == "vision" and body["labels"]["lb_attempt"]
-    assert training["encryption_spec"] == custom_job["encryption_spec"] == {"kms_key_name": "k"}
+        assert body["encryption_spec"] == {"kms_key_name": "k"}
     assert custom_job["job_spec"]["network"] == "projects/1/global/networks/n"
     args = custom_job["job_spec"]["worker_pool_specs"][0]["container_spec"]["args"]
     assert any(arg.startswith("--labels=team=vision,") for arg in args)

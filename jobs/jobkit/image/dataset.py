@@ -17,7 +17,7 @@ from google.cloud.aiplatform_v1.types import Dataset, ImportDataConfig, ImportDa
 
 from jobkit.errors import BadData, JobError, PermissionRefused, Transient
 from jobkit.progress import say
-from jobkit.vertex import BUSY, CALL_TIMEOUT_S, client_of, finished
+from jobkit.vertex import BUSY, CALL_TIMEOUT_S, client_of, encryption, finished
 
 RUN_KEY_LABEL = "lb_run_key"
 IMAGE_METADATA_SCHEMA = "gs://google-cloud-aiplatform/schema/dataset/metadata/image_1.0.0.yaml"
@@ -71,7 +71,12 @@ class VertexDatasets:
 
         Not safe to repeat by itself: after a lost answer the data set is looked for by its label first.
         """
-        dataset = Dataset(display_name=display_name[:128], metadata_schema_uri=IMAGE_METADATA_SCHEMA, labels=labels)
+        dataset = Dataset(
+            display_name=display_name[:128],
+            metadata_schema_uri=IMAGE_METADATA_SCHEMA,
+            labels=labels,
+            encryption_spec=encryption(),
+        )
         deadline = time.monotonic() + self._patience_s
         pause_s = 1.0
         while True:

@@ -198,6 +198,16 @@ def test_an_empty_data_set_of_the_run_is_found_and_filled(storage: Storage, fold
     assert datasets.fill(name, f"{folder}/import.jsonl", images=12).failures == ()
 
 
+def test_a_deployments_key_encrypts_its_data_sets(vertex: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    client = dataset_client()
+    plain = client.get_dataset(name=VertexDatasets(client, PARENT).create("d", {"lb_run_key": "google-s-key"}))
+    assert not plain.encryption_spec.kms_key_name
+    monkeypatch.setenv("KMS_KEY_NAME", key)
+    name = VertexDatasets(client, PARENT).create("d", {"lb_run_key": "own-key"})
+    assert client.get_dataset(name=name).encryption_spec.kms_key_name == key
+
+
 def test_a_restarted_job_finds_its_own_data_set_while_lists_lag(
     storage: Storage, folder: str, serve: Callable[[Path], object], vertex: object
 ) -> None:
