@@ -1,7 +1,7 @@
 """One row of a model-run export (Labelbox export v2), parsed once into plain values. Pure: no network, no storage.
 
 Shapes: https://docs.labelbox.com/reference/export-text-annotations and .../export-image-annotations. Where the split
-stands is not documented: `split` or `data_split` of the run's section is taken, any case.
+stands is not documented: `split`, `data_split`, `Data Split` or the like of the run's section is taken, any case.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from jobkit.splits import parse_split
 
+_SPLIT_KEYS = ("split", "datasplit")  # as letters alone
 _ANSWER_KEYS = ("radio_answer", "checklist_answers", "dropdown_answer", "dropdown_answers")
 
 
@@ -114,7 +115,7 @@ def parse_row(body: object, model_run_id: str) -> ExportRow:
         external_id=_text_or_none(data_row.get("external_id")),
         row_data=row_data if isinstance(row_data, str) else "",
         media_attributes=media if isinstance(media, dict) else {},
-        split=parse_split(run.get("split") or run.get("data_split")),
+        split=_split(run),
         labels=labels,
         problem=problem,
     )
@@ -133,6 +134,16 @@ def _run_section(experiments: object, model_run_id: str) -> dict[str, Any]:
             if isinstance(run, dict):
                 return run
     return {}
+
+
+def _split(run: dict[str, Any]) -> str | None:
+    split = parse_split(run.get("split"))
+    if split is not None:
+        return split
+    for key, word in run.items():
+        if "".join(filter(str.isalpha, key)).lower() in _SPLIT_KEYS and (split := parse_split(word)) is not None:
+            return split
+    return None
 
 
 def _text_or_none(value: object) -> str | None:

@@ -19,13 +19,17 @@ from tests.jobs import exports
         ({"data_split": "VALID"}, "validation"),
         ({"data_split": "validation"}, "validation"),
         ({"split": "TEST"}, "test"),
+        ({"Data Split": "training"}, "training"),
+        ({"dataSplit": "TEST"}, "test"),
+        ({"split": None, "DATA_SPLIT": "Valid"}, "validation"),
+        ({"split": "somewhere", "data_split": "TEST"}, "test"),
         ({"split": "UNASSIGNED"}, "unassigned"),
         ({"split": "somewhere"}, None),
         ({"split": 7}, None),
         ({}, None),
     ],
 )
-def test_the_split_is_read_under_either_name_and_in_any_case(run: dict[str, object], split: str | None) -> None:
+def test_the_split_is_read_under_each_of_its_names_and_in_any_case(run: dict[str, object], split: str | None) -> None:
     body = exports.row("a", "text", split=None)
     body["experiments"][exports.MODEL_ID]["runs"][exports.RUN_ID] |= run
     assert parse_row(body, exports.RUN_ID).split == split
