@@ -38,7 +38,8 @@ class AnswerReader:
 
     def __init__(self, *questions: Question) -> None:
         self._by_id = {question.feature_schema_id: question for question in questions}
-        self._by_name = {question.name: question for question in reversed(questions)}
+        self._by_name = {question.value: question for question in reversed(questions)}
+        self._by_name.update({question.name: question for question in reversed(questions)})
         self._known = {option.feature_schema_id for question in questions for option in question.options}
         self._called = {question.feature_schema_id: _by_words(question) for question in questions}
         self.unknown: Counter[str] = Counter()  # answers that the ontology no longer has, by name
@@ -118,9 +119,19 @@ def _agree(votes: Sequence[tuple[str, ...]], policy: str) -> Verdict:
     return Verdict(labelled=True, options=winner, several=True)
 
 
-def comma_list(text: str) -> tuple[str, ...]:
-    """The words of a comma-separated parameter."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+def comma_list(text: str, names: Iterable[str] = ()) -> tuple[str, ...]:
+    """The words of a comma-separated parameter. Those of `names` that hold commas themselves are found whole, the
+    longest first."""
+    with_commas = {name.strip() for name in names if "," in name}
+    longest = max((name.count(",") + 1 for name in with_commas), default=1)
+    parts = text.split(",")
+    words = []
+    while parts:
+        joined = (",".join(parts[:size]).strip() for size in range(min(longest, len(parts)), 1, -1))
+        word = next((one for one in joined if one in with_commas), parts[0].strip())
+        del parts[: word.count(",") + 1]
+        words.append(word)
+    return tuple(word for word in words if word)
 
 
 def kept_classes(counts: Iterable[tuple[str, int]], minimum: int) -> tuple[tuple[str, ...], dict[str, int]]:

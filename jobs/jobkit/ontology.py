@@ -28,12 +28,14 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One classification question at the top of the ontology."""
+    """One classification question at the top of the ontology. `name` is what labelers read (its instructions), `value`
+    what the ontology calls it beside."""
 
     feature_schema_id: str
     name: str
     kind: str
     options: tuple[Option, ...] = ()
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,13 @@ class Ontology:
 def parse_ontology(name: str, normalized: Mapping[str, Any]) -> Ontology:
     """The ontology from its normalized form; parts that have no id are left out, for nothing can refer to them."""
     questions = tuple(
-        Question(str(item["featureSchemaId"]), _label(item), str(item.get("type", "")), tuple(_options(item)))
+        Question(
+            str(item["featureSchemaId"]),
+            _label(item),
+            str(item.get("type", "")),
+            tuple(_options(item)),
+            str(item.get("name") or ""),
+        )
         for item in normalized.get("classifications") or ()
         if item.get("featureSchemaId")
     )
@@ -114,6 +122,7 @@ def _choose(candidates: list[Question], wanted: str, what: str, kinds: str) -> Q
         raise BadConfiguration(f"Choose a {what}, for there are {len(candidates)}: {known}", hint)
     found = [candidate for candidate in candidates if candidate.feature_schema_id == wanted]
     found = found or [candidate for candidate in candidates if candidate.name == wanted]
+    found = found or [candidate for candidate in candidates if candidate.value == wanted]
     found = found or [candidate for candidate in candidates if candidate.name.casefold() == wanted.casefold()]
     if len(found) == 1:
         return found[0]

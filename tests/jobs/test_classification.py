@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobkit.classification import AnswerReader, multiple_choice, single_choice
+from jobkit.classification import AnswerReader, comma_list, multiple_choice, single_choice
 from jobkit.errors import BadConfiguration
 from jobkit.export import parse_row
 from jobkit.ontology import Ontology, Question, choose_options, choose_question, display_names, parse_ontology
@@ -175,3 +175,29 @@ def test_classes_are_chosen_by_name_value_or_id_and_an_unknown_one_is_named() ->
     assert [one.name for one in choose_options(question, ("c", "a"))] == ["a", "c"]
     with pytest.raises(BadConfiguration, match="no class 'zebra'"):
         choose_options(question, ("a", "zebra"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a, b ,,c", ("a", "b", "c")),
+        ("", ()),
+        ("Yes, please,No", ("Yes, please", "No")),
+        ("No,Yes, please", ("No", "Yes, please")),
+        ("Yes, please, now,Yes", ("Yes, please, now", "Yes")),
+        ("Yes, sir", ("Yes", "sir")),
+    ],
+)
+def test_names_that_hold_commas_can_be_chosen_in_a_list_that_commas_part(text: str, words: tuple[str, ...]) -> None:
+    assert comma_list(text, ["Yes, please", "Yes, please, now", "Yes", "No"]) == words
+
+
+def test_a_question_is_known_by_what_labelers_read_and_by_what_the_ontology_calls_it_beside() -> None:
+    both = ontology({**RADIO, "name": "mood", "instructions": "How does it feel?"}, OTHER)
+    for wanted in ("How does it feel?", "mood"):
+        assert choose_question(both, wanted).feature_schema_id == "q"
+    reader = AnswerReader(choose_question(both, "q"))
+    for name in ("How does it feel?", "mood"):
+        answer = exports.radio("", "", "a") | {"name": name}
+        row = parse_row(exports.row("r", "text", [exports.label(answer)]), exports.RUN_ID)
+        assert reader.options(row.labels[0]) == ("a",)

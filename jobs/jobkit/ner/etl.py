@@ -45,7 +45,7 @@ def prepare(arguments: Arguments, ending: Ending, client: labelbox.Client, stora
         strict=arguments.flag("strict-classes"),
     )
     tools = choose_tools(ontology(client, model_run_id), ENTITY_TOOL)
-    chosen = chosen_tools(tools, comma_list(arguments.text("classes")))
+    chosen = chosen_tools(tools, comma_list(arguments.text("classes"), (tool.name for tool in tools)))
     splits = SplitFinder(lambda: split_map(client, model_run_id), arguments.flag("make-split"))
     progress = Progress("Preparing rows")
     rows = announced(export_rows(client, model_run_id), ending)
