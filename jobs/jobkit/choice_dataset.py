@@ -120,7 +120,8 @@ class ChoiceDataset:
         """Whether the split has rows to learn or judge by; without a tick they count as well, for a checklist."""
         if not self._rules.single:
             return self._labelled_in[split] > 0
-        return any(self._counts[key][split] for key in kept)
+        classes = kept if len(kept) >= FEWEST_CLASSES else self._counts  # too few are no sign of empty splits
+        return any(self._counts[key][split] for key in classes)
 
     def _refusal(self, empty: Sequence[str]) -> str:
         need = f"{FEWEST_CLASSES} classes with {max(self._rules.minimum, 1)} training rows each"

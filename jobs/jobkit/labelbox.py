@@ -117,7 +117,7 @@ def export_rows(client: labelbox.Client, model_run_id: str) -> Iterator[ExportRo
     deadline = time.monotonic() + LABELS_WAIT_S
     while True:
         task = _finished_export(client, model_run_id)
-        if time.monotonic() + LABELS_PAUSE_S > deadline or _has_a_label(client, task):
+        if time.monotonic() + LABELS_PAUSE_S > deadline or _has_a_label(client, task, model_run_id):
             break
         say("The export has no label yet; exporting again", pause_s=LABELS_PAUSE_S)
         time.sleep(LABELS_PAUSE_S)
@@ -184,9 +184,14 @@ def _chunk(client: labelbox.Client, task_id: str, offset: int) -> tuple[bytes, i
     return patiently(fetch)
 
 
-def _has_a_label(client: labelbox.Client, task: ExportTask) -> bool:
-    """Whether any row of the export has a label: reads chunks until the first one that has."""
-    return any(_SOME_LABEL.search(chunk) for chunk in _chunks(client, task))
+def _has_a_label(client: labelbox.Client, task: ExportTask, model_run_id: str) -> bool:
+    """Whether any row has a label of this run (those of other runs stand beside): reads until the first that has."""
+    lines = _lines(_chunks(client, task))
+    return any(_SOME_LABEL.search(line) and _is_labelled(parse_line(line, model_run_id)) for line in lines)
+
+
+def _is_labelled(row: ExportRow) -> bool:
+    return bool(row.labels or row.problem)  # labels that cannot be read are there as well
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

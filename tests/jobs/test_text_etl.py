@@ -184,6 +184,7 @@ def without(split: str) -> list[dict[str, Any]]:
 REFUSED = {
     "one class": ([exports.row(f"r{n}", f"t{n}", [says("a")], exports.split_of(n)) for n in range(30)], "a 24/3/3"),
     "no label at all": ([exports.row(f"r{n}", f"t{n}", [], exports.split_of(n)) for n in range(30)], "a 0/0/0"),
+    "too few of each": ([*good_rows(10), good_rows(20)[10]], "5 training rows each. Training/validation/test: a 8/1/1"),
     "no validation row": (without("VALIDATION"), "none in validation"),
     "no test row": (without("TEST"), "none in test"),
     "all in training": (
@@ -274,6 +275,16 @@ def test_labels_that_reach_the_export_late_are_waited_for(
 ) -> None:
     monkeypatch.setattr("jobkit.labelbox.LABELS_PAUSE_S", 0.1)
     serve(start_labelbox, tmp_path, good_rows()).set(labels_appear_after_exports=2)
+    assert etl.run("--minimum-examples=5") == 0
+    assert etl.report["rows"] == {"seen": 40, "labelled": 40, "skipped": 0}
+
+
+def test_labels_of_another_place_are_no_sign_that_this_runs_have_arrived(
+    etl: Etl, start_labelbox: StartLabelbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobkit.labelbox.LABELS_PAUSE_S", 0.1)
+    rows = [row | {"projects": {"p": {"labels": [says("c")]}}} for row in good_rows()]
+    serve(start_labelbox, tmp_path, rows).set(labels_appear_after_exports=1)
     assert etl.run("--minimum-examples=5") == 0
     assert etl.report["rows"] == {"seen": 40, "labelled": 40, "skipped": 0}
 
