@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ from tests.jobs.conftest import StartLabelbox
 NAMES = exports.options("a b", "c")
 
 
+def as_bytes(one: str | bytes) -> bytes:
+    return one if isinstance(one, bytes) else one.encode()
+
+
 class Run:
     """ETL with our own rows, then inference on AutoML's lines."""
 
@@ -35,9 +39,9 @@ class Run:
             f"--ending-uri={self.folder}/{stage}/ending/",
         ]
 
-    def evaluate(self, etl: Any, lines: list[str]) -> dict[str, Any]:
+    def evaluate(self, etl: Any, lines: Sequence[str | bytes]) -> dict[str, Any]:
         assert etl([*self._places("etl"), "--minimum-examples=1"]) == 0
-        self.storage.write_text(f"{self.folder}/batch/predictions_00001.jsonl", "\n".join(lines) + "\n")
+        self.storage.write_bytes(f"{self.folder}/batch/predictions_00001.jsonl", b"\n".join(map(as_bytes, lines)))
         data = [
             f"--manifest={self.folder}/etl/manifest.jsonl",
             f"--dataset-report={self.folder}/etl/dataset_report.json",
@@ -111,3 +115,33 @@ def test_answers_of_no_use_are_counted_and_harm_nothing() -> None:
     assert answers_of_prediction({}, ClassNames(["a"])) == ({}, 0)
     assert answers_of_prediction({"displayNames": ["a"], "confidences": ["0.5"]}, ClassNames(["a"])) == ({"a": 0.5}, 0)
     assert ClassNames(["a-b", "a b"]).find("a_b") == "a_b"  # either could be meant
+
+
+def test_a_file_that_somebody_damaged_costs_its_damaged_lines_alone(
+    run: Run, start_labelbox: StartLabelbox, tmp_path: Path
+) -> None:
+    rows = [
+        exports.row(
+            f"r{n}", f"text {n}", [exports.label(exports.radio("q", ("a b", "c")[n % 2]))], exports.split_of(n // 2)
+        )
+        for n in range(40)
+    ]
+    start_labelbox(exports.sample(tmp_path / "sample", rows, [exports.question("q", "radio", NAMES)]))
+    odd = [
+        json.dumps({"instance": {"content": f"text {n}"}, "prediction": {"displayNames": names, "confidences": sure}})
+        for n, names, sure in [(2, 5, [0.5]), (3, "c", "0.5"), (4, {"a": 1}, None), (5, ["c", None], ["0.25", 0.5])]
+    ]
+    lines: list[str | bytes] = [
+        b"\xef\xbb\xbf" + line("text 0", a_b=0.9).encode() + b"\r",
+        b"\xff\xfe not UTF-8",
+        b'{"instance": {"content": "text 1", "text": "caf' + b'\xe9"}}',
+        *odd,
+        json.dumps({"instance": {"key": "half \ud800"}, "prediction": {}}),
+        line("text 6", a_b=0.9)[:40],
+    ]
+    metrics = run.evaluate(single_etl, lines)
+    training = metrics["splits"]["training"]
+    assert (training["rows"], training["rows_without_prediction"]) == (32, 27)
+    assert training["accuracy"] == round(2 / 32, 6)
+    read = "6 predictions, 0 errors, 3 unreadable lines, 0 repeated, 2 unusable answers"
+    assert metrics["notes"]["predictions read"] == read

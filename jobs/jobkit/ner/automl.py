@@ -10,7 +10,7 @@ from typing import Any
 from jobkit.class_names import ClassNames
 from jobkit.manifest import ManifestRow
 from jobkit.ner.spans import Entity
-from jobkit.text.predictions import TextPredictions
+from jobkit.text.predictions import TextPredictions, listed
 
 
 def entities_of_prediction(prediction: Mapping[str, Any], length: int, names: ClassNames) -> tuple[list[Entity], int]:
@@ -18,10 +18,10 @@ def entities_of_prediction(prediction: Mapping[str, Any], length: int, names: Cl
     found: list[Entity] = []
     unusable = 0
     for name, start, end, confidence in zip_longest(
-        prediction.get("displayNames") or (),
-        prediction.get("textSegmentStartOffsets") or (),
-        prediction.get("textSegmentEndOffsets") or (),
-        prediction.get("confidences") or (),
+        listed(prediction, "displayNames"),
+        listed(prediction, "textSegmentStartOffsets"),
+        listed(prediction, "textSegmentEndOffsets"),
+        listed(prediction, "confidences"),
     ):
         try:
             first, after = int(start), int(end) + 1

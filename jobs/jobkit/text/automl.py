@@ -8,7 +8,7 @@ from typing import Any
 from jobkit.class_names import ClassNames
 from jobkit.dataset_report import class_entries
 from jobkit.manifest import ManifestRow
-from jobkit.text.predictions import TextPredictions
+from jobkit.text.predictions import TextPredictions, listed
 
 TICKED = 0.2
 
@@ -18,7 +18,7 @@ Said = tuple[Mapping[str, float] | None, Collection[str]]  # (class -> confidenc
 def answers_of_prediction(prediction: Mapping[str, Any], names: ClassNames) -> tuple[dict[str, float], int]:
     """(class -> confidence, how many answers were of no use)."""
     answers: dict[str, float] = {}
-    said, confidences = prediction.get("displayNames") or (), prediction.get("confidences") or ()
+    said, confidences = listed(prediction, "displayNames"), listed(prediction, "confidences")
     unusable = abs(len(said) - len(confidences))
     for name, confidence in zip(said, confidences, strict=False):
         try:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -43,11 +43,11 @@ class TextPredictions:
         """Takes in one file, or every shard below a folder (whose name must end with a slash unless no object has it).
         A folder without shards is a valid result: nothing was predicted."""
         if not uri.endswith("/") and storage.exists(uri):
-            self.take(storage.read_lines(uri))
+            self.take(storage.read_lines(uri, damaged=True))
             return
         for found in storage.list(uri.rstrip("/") + "/"):
             if found.rpartition("/")[2].startswith((PREDICTIONS, ERRORS)):
-                self.take(storage.read_lines(found))
+                self.take(storage.read_lines(found, damaged=True))
 
     def take(self, lines: Iterable[str]) -> None:
         """Takes in the lines of one file; of a text that comes twice, the first counts."""
@@ -83,7 +83,7 @@ class TextPredictions:
 
 def _object(line: str) -> dict[str, Any]:
     try:
-        body = json.loads(line)
+        body = json.loads(line.removeprefix("\ufeff"))  # a byte order mark
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
@@ -93,11 +93,22 @@ def _name(instance: object) -> str | None:
     """What an instance is known by: its key, its file's name without folder and ending, or its text."""
     if isinstance(instance, dict):
         if isinstance(instance.get("key"), str):
-            return str(instance["key"])
+            return _storable(instance["key"])
         instance = instance.get("content", instance.get("textContent"))
     if not isinstance(instance, str):
         return None
-    return PurePosixPath(instance).stem if instance.startswith("gs://") else _text_name(instance)
+    return _storable(PurePosixPath(instance).stem) if instance.startswith("gs://") else _text_name(instance)
+
+
+def _storable(name: str) -> str:
+    """The name as UTF-8 can carry it, as those of rows are: half a surrogate pair becomes "?"."""
+    return name.encode("utf-8", "replace").decode()
+
+
+def listed(prediction: Mapping[str, Any], key: str) -> list[Any]:
+    """An array of a prediction; empty where it is missing or something else."""
+    found = prediction.get(key)
+    return found if isinstance(found, list) else []
 
 
 def _text_name(text: str) -> str:
