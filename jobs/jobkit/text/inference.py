@@ -114,7 +114,8 @@ def _answers(model: TextModel, scores: npt.NDArray[np.float64]) -> Mapping[str, 
     if model.single:
         best = int(scores.argmax())
         return {model.classes[best]: float(scores[best])}
-    worth = np.flatnonzero(scores >= THRESHOLDS[0])  # no threshold is lower; with thousands of classes this is fast
+    least = min((THRESHOLDS[0], *model.thresholds))  # what is less is neither counted nor said
+    worth = np.flatnonzero(scores >= least)
     return {model.classes[index]: float(scores[index]) for index in worth.tolist()}
 
 
