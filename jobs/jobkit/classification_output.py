@@ -3,7 +3,7 @@
 Used by text and image jobs alike: they bring (row, answers, decision) triples, this module does the rest.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import labelbox
@@ -59,10 +59,7 @@ class ClassificationOutput:
         if answers is not None:
             yield from self._prediction_rows(row.data_row_id, {name: answers[name] for name in decided})
         if truth is not None:
-            metric_rows, cut = classification_metric_rows(row.data_row_id, truth, answers or {}, self._features)
-            self.counts["metric_rows"] += len(metric_rows)
-            self.counts["metric_rows_cut"] += cut
-            yield from metric_rows
+            yield from self._metric_rows(row.data_row_id, truth, answers or {})
             statistics = self.statistics.setdefault(row.split, SplitStatistics(single=self.single))
             statistics.add(truth, answers or {}, decided)
             self.galleries.add(row, truth, answers, decided)
@@ -70,6 +67,17 @@ class ClassificationOutput:
             self.outcomes.add(row, sorted(truth), right, len(set(decided)) - right, len(set(truth)) - right)
         else:
             self.outcomes.add_unlabelled(row)
+
+    def _metric_rows(self, data_row_id: str, truth: Collection[str], answers: Mapping[str, float]) -> Sequence[Row]:
+        """Confusion counts of the row's classes; Labelbox refuses those of a class that left the ontology."""
+        known = self._features
+        if not (known.keys() >= answers.keys() and all(name in known for name in truth)):
+            truth = [name for name in truth if name in known]
+            answers = {name: confidence for name, confidence in answers.items() if name in known}
+        rows, cut = classification_metric_rows(data_row_id, truth, answers, known)
+        self.counts["metric_rows"] += len(rows)
+        self.counts["metric_rows_cut"] += cut
+        return rows
 
     def _prediction_rows(self, data_row_id: str, said: Mapping[str, float]) -> Iterator[Row]:
         """One row a question; a class that left the ontology is counted, not fatal."""

@@ -137,10 +137,9 @@ class ClassificationEvaluation:
         }
 
     def _all_classes(self, split: _Split) -> list[str]:
-        """The model's classes, and those that only the labels know."""
-        known = set(self._classes)
-        others = {name for truth in split.truths for name in truth if name not in known}
-        return [*self._classes, *sorted(others)]
+        """The model's classes, and those that only labels or predictions know."""
+        others = {name for truth in split.truths for name in truth} | set(split.decided.fp)
+        return [*self._classes, *sorted(others.difference(self._classes))]
 
     def _headline(self, split: _Split) -> dict[str, float]:
         counts = split.decided

@@ -51,3 +51,19 @@ def test_a_row_without_prediction_and_one_that_nobody_labelled_are_both_told_apa
     assert answers_in(made.rows(row(labelled=False), {"b": 0.9}, ["b"])) == [{"schemaId": "id-b", "confidence": 0.9}]
     figures = made.evaluation.metrics()[TEST]
     assert (figures["rows"], figures["rows_without_prediction"], figures["predictions_without_label"]) == (1, 1, 1)
+
+
+def test_metrics_of_a_class_that_left_the_ontology_are_counted_and_not_sent() -> None:
+    made = output(single=False)
+    rows = [
+        *made.rows(row("left", "a"), {"a": 0.6, "gone": 0.9}, ["a", "gone"]),
+        *made.rows(row("a"), {"gone": 0.8}, ["gone"]),
+    ]
+    assert [one["featureName"] for one in rows if "metricName" in one] == ["a", "a"]
+    classes = made.evaluation.metrics()[TEST]["classes"]
+    assert {name: (one["tp"], one["fp"], one["fn"]) for name, one in classes.items()} == {
+        "a": (1, 0, 1),
+        "b": (0, 0, 0),
+        "gone": (0, 2, 0),
+        "left": (0, 0, 1),
+    }

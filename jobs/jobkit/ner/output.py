@@ -94,14 +94,13 @@ class EntityOutput:
         """Confusion counts of each class that is in the row, labelled or found; the most frequent first."""
         present: dict[str, int] = {}
         for entity in (*matched.right, *matched.missed, *matched.wrong):
-            present[entity.name] = present.get(entity.name, 0) + 1
+            if entity.name in self._classes:  # Labelbox refuses those of a class that left the ontology
+                present[entity.name] = present.get(entity.name, 0) + 1
         order = sorted(present, key=lambda name: (-present[name], name))
         self.counts["metric_rows_cut"] += max(len(order) - MAX_METRICS_PER_ROW, 0)
         for name in order[:MAX_METRICS_PER_ROW]:
-            entry = self._classes.get(name)
-            if entry is not None:
-                self.counts["metric_rows"] += 1
-                yield confusion_row(data_row_id, entry.name, _confusion(name, matched), METRIC_NAME)
+            self.counts["metric_rows"] += 1
+            yield confusion_row(data_row_id, self._classes[name].name, _confusion(name, matched), METRIC_NAME)
 
     def _count(self, row: ManifestRow, matched: Match) -> None:
         """Notes the exact match for intervals, curves and later comparisons."""
