@@ -4,7 +4,8 @@ Format: gs://google-cloud-aiplatform/schema/predict/prediction/
 """
 
 import json
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -13,6 +14,9 @@ from typing import Self
 from jobkit.errors import BadConfiguration
 from jobkit.storage import LineWriter, Storage
 
+# AutoML's files, and those of models in containers: prediction.results-00000-of-00010, prediction.errors_stats-...
+PREDICTIONS, ERRORS = ("predictions_", "prediction.results"), ("errors_", "prediction.errors")
+ROUNDING = 1e-3  # by which a confidence may miss its range from 0 to 1
 SHARD_ROWS = 1000
 INVALID_ARGUMENT = 3  # google.rpc.Code
 
@@ -99,3 +103,32 @@ class BatchOutput:
 
     def failure(self, instance: Instance, reason: str) -> None:
         self._bad.write({"instance": instance.body, "error": {"code": INVALID_ARGUMENT, "message": reason}})
+
+
+def column(prediction: Mapping[str, object], key: str) -> list[object]:
+    """One of a prediction's parallel lists; empty where it is missing, as empty ones may be, or is none."""
+    found = prediction.get(key)
+    return found if isinstance(found, list) else []
+
+
+def number_of(value: object) -> float | None:
+    """A finite number, also one written in digits; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def confidence_of(value: object) -> float | None:
+    """A confidence from 0 to 1; None for what is none."""
+    sure = number_of(value)
+    return min(max(sure, 0.0), 1.0) if sure is not None and -ROUNDING <= sure <= 1 + ROUNDING else None
+
+
+def text_of(value: object) -> str:
+    """As text that UTF-8 can carry: half a surrogate pair, which JSON can name, becomes "?"."""
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

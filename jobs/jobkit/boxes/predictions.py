@@ -6,9 +6,10 @@ gs://google-cloud-aiplatform/schema/predict/prediction/image_object_detection_1.
 
 import math
 
+from jobkit.batch_files import column, confidence_of, number_of, text_of
 from jobkit.boxes.geometry import Boxes
 from jobkit.class_names import ClassNames
-from jobkit.image.predictions import ImagePredictions, column, confidence_of, number_of, text_of
+from jobkit.image.predictions import ImagePredictions
 
 
 class BoxPredictions(ImagePredictions):

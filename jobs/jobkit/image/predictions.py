@@ -7,7 +7,6 @@ Format: gs://google-cloud-aiplatform/schema/predict/prediction/image_classificat
 """
 
 import json
-import math
 import sqlite3
 import tempfile
 from collections import Counter
@@ -17,14 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from jobkit.batch_files import ERRORS, PREDICTIONS, column, confidence_of, text_of
 from jobkit.class_names import ClassNames
 from jobkit.errors import shorten
 from jobkit.progress import Progress
 from jobkit.storage import Storage
-
-# AutoML's files, and those of models in containers: prediction.results-00000-of-00010, prediction.errors_stats-...
-PREDICTIONS, ERRORS = ("predictions_", "prediction.results"), ("errors_", "prediction.errors")
-ROUNDING = 1e-3  # by which a confidence may miss its range from 0 to 1
 
 
 @dataclass
@@ -139,29 +135,6 @@ class ImagePredictions:
         return str(found[0]) if found else None
 
 
-def column(prediction: dict[str, object], key: str) -> list[object]:
-    """One of a prediction's parallel lists; empty where it is missing, as empty ones may be, or is none."""
-    found = prediction.get(key)
-    return found if isinstance(found, list) else []
-
-
-def number_of(value: object) -> float | None:
-    """A finite number, also one written in digits; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def confidence_of(value: object) -> float | None:
-    """A confidence from 0 to 1; None for what is none."""
-    sure = number_of(value)
-    return min(max(sure, 0.0), 1.0) if sure is not None and -ROUNDING <= sure <= 1 + ROUNDING else None
-
-
 def _object(line: str) -> dict[str, object]:
     try:
         body = json.loads(line)
@@ -175,9 +148,3 @@ def _uri(body: dict[str, object]) -> str | None:
     instance = body.get("instance")
     content = instance.get("content") if isinstance(instance, dict) else instance
     return text_of(content) if isinstance(content, str) else None
-
-
-def text_of(value: object) -> str:
-    """As text that UTF-8 can carry: half a surrogate pair, which JSON can name, becomes "?"."""
-    text = str(value)
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

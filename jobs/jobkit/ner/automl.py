@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from typing import Any
 
+from jobkit.batch_files import column, confidence_of, number_of, text_of
 from jobkit.class_names import ClassNames
 from jobkit.manifest import ManifestRow
 from jobkit.ner.spans import Entity
-from jobkit.text.predictions import TextPredictions, listed
+from jobkit.text.predictions import TextPredictions
 
 
 def entities_of_prediction(prediction: Mapping[str, Any], length: int, names: ClassNames) -> tuple[list[Entity], int]:
@@ -18,22 +19,24 @@ def entities_of_prediction(prediction: Mapping[str, Any], length: int, names: Cl
     found: list[Entity] = []
     unusable = 0
     for name, start, end, confidence in zip_longest(
-        listed(prediction, "displayNames"),
-        listed(prediction, "textSegmentStartOffsets"),
-        listed(prediction, "textSegmentEndOffsets"),
-        listed(prediction, "confidences"),
+        column(prediction, "displayNames"),
+        column(prediction, "textSegmentStartOffsets"),
+        column(prediction, "textSegmentEndOffsets"),
+        column(prediction, "confidences"),
     ):
-        try:
-            first, after = int(start), int(end) + 1
-            sure = 1.0 if confidence is None else float(confidence)
-        except (TypeError, ValueError):
-            unusable += 1
-            continue
-        if isinstance(name, str) and 0 <= first < after <= length and 0.0 <= sure <= 1.0:
-            found.append(Entity(first, after, names.find(name), sure))
+        first, last = _offset(start), _offset(end)
+        sure = 1.0 if confidence is None else confidence_of(confidence)
+        if isinstance(name, str) and sure is not None and 0 <= first <= last < length:
+            found.append(Entity(first, last + 1, names.find(text_of(name)), sure))
         else:
             unusable += 1
     return found, unusable
+
+
+def _offset(value: object) -> int:
+    """A whole number, also one written in digits; -1, which is no offset, for anything else."""
+    number = number_of(value)
+    return int(number) if number is not None and number.is_integer() else -1
 
 
 class AutomlEntities:

@@ -5,10 +5,11 @@ every tick of a checklist above 0.2."""
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from jobkit.batch_files import column, confidence_of, text_of
 from jobkit.class_names import ClassNames
 from jobkit.dataset_report import class_entries
 from jobkit.manifest import ManifestRow
-from jobkit.text.predictions import TextPredictions, listed
+from jobkit.text.predictions import TextPredictions
 
 TICKED = 0.2
 
@@ -18,15 +19,12 @@ Said = tuple[Mapping[str, float] | None, Collection[str]]  # (class -> confidenc
 def answers_of_prediction(prediction: Mapping[str, Any], names: ClassNames) -> tuple[dict[str, float], int]:
     """(class -> confidence, how many answers were of no use)."""
     answers: dict[str, float] = {}
-    said, confidences = listed(prediction, "displayNames"), listed(prediction, "confidences")
+    said, confidences = column(prediction, "displayNames"), column(prediction, "confidences")
     unusable = abs(len(said) - len(confidences))
     for name, confidence in zip(said, confidences, strict=False):
-        try:
-            sure = float(confidence)
-        except (TypeError, ValueError):
-            sure = -1.0
-        if isinstance(name, str) and 0.0 <= sure <= 1.0:
-            known = names.find(name)
+        sure = confidence_of(confidence)
+        if isinstance(name, str) and sure is not None:
+            known = names.find(text_of(name))
             answers[known] = max(sure, answers.get(known, 0.0))
         else:
             unusable += 1

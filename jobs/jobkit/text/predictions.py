@@ -10,14 +10,13 @@ import hashlib
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
+from jobkit.batch_files import ERRORS, PREDICTIONS, text_of
 from jobkit.manifest import ManifestRow
 from jobkit.storage import Storage
-
-PREDICTIONS, ERRORS = "predictions_", "errors_"
 
 
 class TextPredictions:
@@ -46,7 +45,7 @@ class TextPredictions:
             self.take(storage.read_lines(uri, damaged=True))
             return
         for found in storage.list(uri.rstrip("/") + "/"):
-            if found.rpartition("/")[2].startswith((PREDICTIONS, ERRORS)):
+            if found.rpartition("/")[2].startswith((*PREDICTIONS, *ERRORS)):
                 self.take(storage.read_lines(found, damaged=True))
 
     def take(self, lines: Iterable[str]) -> None:
@@ -61,7 +60,8 @@ class TextPredictions:
         body = _object(line)
         name = _name(body.get("instance"))
         prediction = body.get("prediction")
-        if name is not None and body.get("error"):
+        failed = body.get("error") or (None if isinstance(prediction, dict) else body.get("status"))
+        if name is not None and failed:
             self.counts["errors"] += 1
         elif name is None or not isinstance(prediction, dict):
             self.counts["unreadable_lines"] += 1
@@ -92,23 +92,12 @@ def _object(line: str) -> dict[str, Any]:
 def _name(instance: object) -> str | None:
     """What an instance is known by: its key, its file's name without folder and ending, or its text."""
     if isinstance(instance, dict):
-        if isinstance(instance.get("key"), str):
-            return _storable(instance["key"])
+        if isinstance(key := instance.get("key"), str) and key:
+            return text_of(key)
         instance = instance.get("content", instance.get("textContent"))
     if not isinstance(instance, str):
         return None
-    return _storable(PurePosixPath(instance).stem) if instance.startswith("gs://") else _text_name(instance)
-
-
-def _storable(name: str) -> str:
-    """The name as UTF-8 can carry it, as those of rows are: half a surrogate pair becomes "?"."""
-    return name.encode("utf-8", "replace").decode()
-
-
-def listed(prediction: Mapping[str, Any], key: str) -> list[Any]:
-    """An array of a prediction; empty where it is missing or something else."""
-    found = prediction.get(key)
-    return found if isinstance(found, list) else []
+    return text_of(PurePosixPath(instance).stem) if instance.startswith("gs://") else _text_name(instance)
 
 
 def _text_name(text: str) -> str:

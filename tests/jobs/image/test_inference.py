@@ -5,8 +5,9 @@ import json
 import pytest
 
 from inference.image_classification import main as inference
+from jobkit.batch_files import confidence_of
 from jobkit.dataset_report import ClassEntry
-from jobkit.image.predictions import ImagePredictions, confidence_of
+from jobkit.image.predictions import ImagePredictions
 from jobkit.manifest import ManifestRow
 from jobkit.storage import Storage
 
