@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from jobkit.classification import AnswerReader, Verdict, kept_classes, multiple_choice, single_choice
+from jobkit.classification import (
+    AnswerReader,
+    Verdict,
+    kept_classes,
+    multiple_choice,
+    nested_answers,
+    single_choice,
+)
 from jobkit.dataset_files import Written, write_rows
 from jobkit.dataset_report import ClassEntry, DatasetReport, describe
 from jobkit.duplicates import SplitDuplicates
@@ -74,7 +81,7 @@ class ChoiceDataset:
             for option in labels:
                 self._counts[option][split] += 1
         self._duplicates.add(content, split)
-        nested = list(_nested(row)) if row.labels else []
+        nested = list(nested_answers(row)) if row.labels else []
         self._spool.add([row.data_row_id, row.global_key, content, split, labels, note, nested])
 
     def _usable(self, verdict: Verdict, split: str) -> tuple[list[str], str]:
@@ -176,17 +183,3 @@ class ChoiceDataset:
             self.report.left_out[self._names[key]] = count
         for name, count in sorted(self._reader.unknown.items()):
             self.report.notes.append(f"the answer '{name}' ({count}) is not in the ontology")
-
-
-def _nested(row: ExportRow) -> Iterator[dict[str, Any]]:
-    """Answers below an answer: kept for people, not trained on."""
-    for label in row.labels:
-        for entry in label.classifications:
-            for answer in entry.answers:
-                for below in answer.classifications:
-                    yield {
-                        "under": answer.feature_schema_id or answer.name,
-                        "question": below.feature_schema_id or below.name,
-                        "answers": [inner.feature_schema_id or inner.name for inner in below.answers],
-                        **({"text": below.text} if below.text is not None else {}),
-                    }

@@ -5,8 +5,9 @@ differ from labels do no harm. An export without ids is matched by name.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jobkit.export import Answer, Classification, ExportRow, Label
 from jobkit.ontology import Question
@@ -117,6 +118,27 @@ def _agree(votes: Sequence[tuple[str, ...]], policy: str) -> Verdict:
     if others and others[0][1] == most:
         return Verdict(labelled=False, reason="labels_disagree", several=True)
     return Verdict(labelled=True, options=winner, several=True)
+
+
+def nested_answers(row: ExportRow) -> Iterator[dict[str, Any]]:
+    """What the labels answered below an answer, however deep: kept for people, not trained on."""
+    for label in row.labels:
+        for entry in label.classifications:
+            for answer in entry.answers:
+                yield from answers_below(answer.feature_schema_id or answer.name, answer.classifications)
+
+
+def answers_below(under: str, asked: Iterable[Classification]) -> Iterator[dict[str, Any]]:
+    """The answers to questions below the answer or the object `under`, and those below these, as plain JSON."""
+    for entry in asked:
+        yield {
+            "under": under,
+            "question": entry.feature_schema_id or entry.name,
+            "answers": [answer.feature_schema_id or answer.name for answer in entry.answers],
+            **({"text": entry.text} if entry.text is not None else {}),
+        }
+        for answer in entry.answers:
+            yield from answers_below(answer.feature_schema_id or answer.name, answer.classifications)
 
 
 def comma_list(text: str, names: Iterable[str] = ()) -> tuple[str, ...]:

@@ -79,6 +79,10 @@ SHOWN: dict[str, tuple[tuple[str, str], ...]] = {
         (f"{BOXES}/test_box_etl.py", "test_bug_file_name_parsing"),
         (f"{IMAGES}/test_inference.py", "test_rows_are_known_by_the_manifest"),
     ),
+    "answers below answers and boxes lost": (
+        (f"{BOXES}/test_box_etl.py", "test_baseline_nested_answers"),
+        (f"{IMAGES}/test_etl_over_the_wire.py", "test_baseline_nested_answers"),
+    ),
     "models are pickled": ((f"{IMAGES}/test_heads.py", "test_baseline_pickle"),),
     "memory grows with the rows": (
         (f"{NER}/test_etl.py", "test_memory_stays_flat"),

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from jobkit.boxes.labels import BoxReader, LabelledBox
 from jobkit.boxes.limits import BoxLimits, normalised
@@ -25,8 +25,9 @@ class BoxDraft(Draft):
     def from_line(cls, line: str) -> "BoxDraft":
         body = json.loads(line)
         image = StoredImage(**body.pop("image"))
-        boxes = tuple(LabelledBox(**box) for box in body.pop("boxes"))
-        return cls(**{**body, "image": image, "options": tuple(body["options"]), "boxes": boxes})
+        boxes = tuple(LabelledBox(**{**box, "nested": tuple(box["nested"])}) for box in body.pop("boxes"))
+        lists = {name: tuple(body[name]) for name in ("options", "nested")}
+        return cls(**{**body, **lists, "image": image, "boxes": boxes})
 
     def learnable(self, limits: BoxLimits) -> list[LabelledBox]:
         """The boxes that can be trained on."""
@@ -53,16 +54,18 @@ class BoxDrafter(Drafter):
     def _draft(self, row: ExportRow, image: StoredImage) -> BoxDraft:
         draft = super()._draft(row, image)
         boxes = self._reader.boxes(row, image.width, image.height) if draft.labelled else ()
+        if boxes is None:
+            draft, boxes = replace(draft, labelled=False, reason="only_unusable_boxes"), ()
         return BoxDraft(**{field.name: getattr(draft, field.name) for field in fields(draft)}, boxes=boxes)
 
 
 @dataclass
 class Collected:
-    """The distinct pictures of labelled rows, and what can be learned of them."""
+    """The distinct pictures of labelled rows that can be trained on, and what can be learned of them."""
 
     images: MergedImages
     counts: dict[str, Counter[str]]  # tool -> split -> pictures with a box that can be trained on
-    boxes: int
+    boxes: Counter[str]  # tool -> boxes
     pictures: int
 
 
@@ -72,16 +75,18 @@ def collect(drafts: Callable[[], Iterable[BoxDraft]], limits: BoxLimits) -> Coll
     for draft in drafts():
         if draft.labelled:
             images.add(draft.image.sha256, draft.split, draft.labels_digest())
-    collected = Collected(images, {}, 0, 0)
+    collected = Collected(images, {}, Counter(), 0)
     seen: set[str] = set()
     for draft in drafts():
         merged = images.get(draft.image.sha256) if draft.labelled else None
         if merged is None or merged.labels is None or draft.image.sha256 in seen:
             continue
         seen.add(draft.image.sha256)
-        boxes = draft.learnable(limits)
+        boxes = Counter(box.tool for box in draft.learnable(limits))
+        if (draft.boxes and not boxes) or limits.too_many(boxes.total()):
+            continue
         collected.pictures += 1
-        collected.boxes += len(boxes)
-        for tool in {box.tool for box in boxes}:
+        collected.boxes += boxes
+        for tool in boxes:
             collected.counts.setdefault(tool, Counter())[merged.split] += 1
     return collected

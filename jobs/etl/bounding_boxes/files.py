@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from etl.bounding_boxes.drafts import BoxDraft
 from jobkit.boxes.labels import LabelledBox
-from jobkit.boxes.limits import BoxLimits, normalised
+from jobkit.boxes.limits import MAX_BOXES_PER_IMAGE, BoxLimits, normalised
 from jobkit.dataset_report import DatasetReport, Tally
 from jobkit.image.merging import MergedImages
 from jobkit.manifest import ManifestRow
@@ -97,9 +97,12 @@ class BoxFiles:
                     "top": box.top,
                     "width": box.width,
                     "height": box.height,
+                    **({"nested": list(box.nested)} if box.nested else {}),
                 }
                 for box in boxes
             ]
+            if draft.nested:
+                details["nested"] = list(draft.nested)
         return ManifestRow(
             data_row_id=draft.data_row_id,
             global_key=draft.global_key,
@@ -118,12 +121,11 @@ class BoxFiles:
         """Vertex's line of one picture, in the split that won; None where it would teach something wrong."""
         every, boxes = self._known(draft.boxes), self._known(draft.learnable(self._limits))
         written.too_small += len(every) - len(boxes)
-        most = self._limits.boxes_per_image
         if every and not boxes:
             written.untrained.add("only_boxes_too_small", draft.data_row_id)
             return None
-        if most is not None and len(boxes) > most:
-            written.untrained.add(f"more_than_{most}_boxes", draft.data_row_id)
+        if self._limits.too_many(len(boxes)):
+            written.untrained.add(f"more_than_{MAX_BOXES_PER_IMAGE}_boxes", draft.data_row_id)
             return None
         written.boxes += len(boxes)
         merged = self._images.get(draft.image.sha256)

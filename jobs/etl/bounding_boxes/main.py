@@ -118,7 +118,8 @@ def keep(
     wanted = {every[tool.feature_schema_id]: tool for tool in chosen}
     kept, left_out = limits.kept(counts, wanted, arguments.whole("minimum-examples", least=1))
     strict = arguments.flag("strict-classes")
-    limits.check(counts, kept, left_out, collected.pictures, collected.boxes, strict)
+    boxes = sum(collected.boxes[wanted[name].feature_schema_id] for name in kept)
+    limits.check(counts, kept, left_out, collected.pictures, boxes, strict)
     report.left_out = left_out
     report.classes = tuple(
         ClassEntry(name, wanted[name].feature_schema_id, wanted[name].name, "", RECTANGLE) for name in kept
@@ -145,8 +146,10 @@ def note(report: DatasetReport, reader: BoxReader, collected: Collected, written
         notes.append(f"{count} boxes were dropped ({reason.replace('_', ' ')})")
     if reader.several:
         notes.append(f"{reader.several} rows had several labels")
+    for kind, count in reader.others.most_common():
+        notes.append(f"{count} annotations are no rectangles ({kind}): not learned")
     if reader.nested:
-        notes.append(f"{reader.nested} boxes carry questions of their own, which are not learned")
+        notes.append(f"{reader.nested} boxes carry questions of their own: kept in the manifest, not learned")
     for name, count in sorted(reader.unknown.items()):
         notes.append(f"the tool '{name}' ({count} boxes) is not in the ontology")
     disputed = sum(1 for _ in collected.images.disputed())

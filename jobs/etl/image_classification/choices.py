@@ -9,7 +9,7 @@ from jobkit.classification import POLICIES, AnswerReader, Verdict, comma_list, m
 from jobkit.dataset_report import MAX_IDS, ClassEntry, DatasetReport
 from jobkit.export import ExportRow
 from jobkit.image.drafts import Draft
-from jobkit.image.limits import Counts, Limits, advice, check, kept_labels
+from jobkit.image.limits import TWINS, Counts, Limits, advice, check, kept_labels
 from jobkit.image.merging import MergedImages
 from jobkit.ontology import (
     CHOICE_KINDS,
@@ -89,7 +89,8 @@ class ImageChoices:
         asked = (self._names[option] for option in self._options)
         kept, report.left_out = kept_labels(counts, asked, self._minimum, self._limits)
         names = {option: self._names[option] for option in self._options if self._names[option] in kept}
-        check(counts, kept, report.left_out, self._strict, self._limits, self.images.trained(names))
+        images = self.images.trained(names)
+        check(counts, kept, report.left_out, self._strict, self._limits, images, TWINS[self._multi_label])
         report.left_out.update({self._names[option]: count for option, count in self._not_chosen.items()})
         report.classes = tuple(self._entry(key, name) for key, name in names.items())
         self._note(report, counts, kept)

@@ -99,7 +99,12 @@ def manifest_row(
         labels=labels,
         labelled=not reason,
         note=reason,
-        details={"image": draft.image.uri, "width": draft.image.width, "height": draft.image.height},
+        details={
+            "image": draft.image.uri,
+            "width": draft.image.width,
+            "height": draft.image.height,
+            **({"nested": list(draft.nested)} if draft.nested else {}),
+        },
     )
 
 

@@ -4,13 +4,13 @@ Rectangles are matched to the ontology's tools by feature schema id, so spaces, 
 harm; an export without ids is matched by name. Coordinates keep their full precision.
 """
 
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jobkit.classification import FIRST, SKIP, Verdict
+from jobkit.batch_files import number_of
+from jobkit.classification import FIRST, SKIP, Verdict, answers_below
 from jobkit.errors import BadConfiguration, shorten
 from jobkit.export import ExportRow, Label, ObjectAnnotation
 from jobkit.ontology import Tool
@@ -21,13 +21,15 @@ POLICIES = (FIRST, SKIP)  # two labelers' boxes have no majority
 
 @dataclass(frozen=True, slots=True)
 class LabelledBox:
-    """A box in pixels of the picture as a person sees it; `tool` is a feature schema id."""
+    """A box in pixels of the picture as a person sees it; `tool` is a feature schema id, `nested` the answers to
+    questions about this box, which are kept for people."""
 
     tool: str
     left: float
     top: float
     width: float
     height: float
+    nested: tuple[dict[str, Any], ...] = ()
 
     @property
     def corners(self) -> tuple[float, float, float, float]:
@@ -49,10 +51,13 @@ def choose(tools: Sequence[Tool], wanted: Sequence[str]) -> tuple[Tool, ...]:
 
 def clipped(tool: str, rectangle: object, width: int, height: int) -> LabelledBox | str:
     """The part of the export's rectangle that lies in a picture of width x height, or the reason why there is none."""
-    numbers = [rectangle.get(key) for key in ("left", "top", "width", "height")] if isinstance(rectangle, dict) else []
-    if not numbers or not all(_is_number(number) for number in numbers):
+    if not isinstance(rectangle, dict):
         return "malformed"
-    left, top, wide, high = (float(number) for number in numbers if number is not None)
+    numbers = [number_of(rectangle.get(key)) for key in ("left", "top", "width", "height")]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers):
+        return "malformed"
+    left, top, wide, high = known
     if wide <= 0 or high <= 0:
         return "without_area"
     right, bottom = min(left + wide, float(width)), min(top + high, float(height))
@@ -60,10 +65,6 @@ def clipped(tool: str, rectangle: object, width: int, height: int) -> LabelledBo
     if right <= left or bottom <= top:
         return "outside_the_image"
     return LabelledBox(tool, left, top, right - left, bottom - top)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class BoxReader:
@@ -78,6 +79,7 @@ class BoxReader:
         self.nested = 0  # boxes with questions below them, which are not learned
         self.unknown: Counter[str] = Counter()  # names of rectangles whose tool the ontology no longer has
         self.dropped: Counter[str] = Counter()  # boxes that are nowhere in the picture, by reason
+        self.others: Counter[str] = Counter()  # annotations that are no rectangles, by their kind
 
     def verdict(self, row: ExportRow) -> Verdict:
         """Whether the row's labels count. One without a rectangle does: somebody looked and found nothing."""
@@ -88,22 +90,29 @@ class BoxReader:
             return Verdict(labelled=False, reason="several_labels", several=True)
         return Verdict(labelled=bool(labels), several=several)
 
-    def boxes(self, row: ExportRow, width: int, height: int) -> tuple[LabelledBox, ...]:
-        """The boxes of the row's (first) label inside a picture of width x height; the others are counted."""
-        result = []
+    def boxes(self, row: ExportRow, width: int, height: int) -> tuple[LabelledBox, ...] | None:
+        """The boxes of the row's (first) label inside a picture of width x height; the others are counted.
+
+        None where something was drawn and none of it can be used: it is no sign that there is nothing to find.
+        """
+        result, dropped = [], 0
         for label in _given(row)[:1]:
             for tool, entry in self._rectangles(label):
                 box = clipped(tool, entry.body.get("bounding_box"), width, height)
                 if isinstance(box, str):
                     self.dropped[box] += 1
+                    dropped += 1
+                elif entry.classifications:
+                    self.nested += 1
+                    result.append(replace(box, nested=tuple(answers_below(tool, entry.classifications))))
                 else:
-                    self.nested += bool(entry.classifications)
                     result.append(box)
-        return tuple(result)
+        return None if dropped and not result else tuple(result)
 
     def _rectangles(self, label: Label) -> Iterator[tuple[str, ObjectAnnotation]]:
         for entry in label.objects:
-            if not _is_rectangle(entry.kind, entry.body):
+            if not _is_rectangle(entry):
+                self.others[entry.kind or "of no kind"] += 1
                 continue
             tool = entry.feature_schema_id or self._by_name.get(entry.name, "")
             if tool not in self._known:
@@ -116,5 +125,5 @@ def _given(row: ExportRow) -> list[Label]:
     return [label for label in row.labels if not label.skipped]
 
 
-def _is_rectangle(kind: str, body: Mapping[str, Any]) -> bool:
-    return "boundingbox" in kind.replace("_", "").lower() or "bounding_box" in body
+def _is_rectangle(entry: ObjectAnnotation) -> bool:
+    return "boundingbox" in entry.kind.replace("_", "").lower() or "bounding_box" in entry.body

@@ -46,9 +46,9 @@ class BoxLimits:
 
     trainer: str
 
-    @property
-    def boxes_per_image(self) -> int | None:
-        return MAX_BOXES_PER_IMAGE if self.trainer == AUTOML else None
+    def too_many(self, boxes: int) -> bool:
+        """Whether a picture with so many boxes that can be trained on is not taken."""
+        return self.trainer == AUTOML and boxes > MAX_BOXES_PER_IMAGE
 
     def learnable(self, edges: Normalised, width: int, height: int) -> bool:
         """Whether the box can be trained on; it is looked for in the evaluation whether or not."""

@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import IO
+from typing import IO, Any
 
-from jobkit.classification import Verdict
+from jobkit.classification import Verdict, nested_answers
 from jobkit.dataset_report import DatasetReport
 from jobkit.errors import BadData, Transient
 from jobkit.export import ExportRow
@@ -28,7 +28,8 @@ WORKERS = 48  # they wait for networks most of the time; each holds one picture'
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A row whose image is stored. `options` are feature schema ids; `reason` says why it is not labelled."""
+    """A row whose image is stored. `options` are feature schema ids; `reason` says why it is not labelled; `nested`
+    are the answers below its answers, which are kept for people."""
 
     data_row_id: str
     global_key: str | None
@@ -37,6 +38,7 @@ class Draft:
     labelled: bool
     options: tuple[str, ...]
     reason: str
+    nested: tuple[dict[str, Any], ...] = ()
 
     def to_line(self) -> str:
         return json.dumps(asdict(self))
@@ -45,7 +47,7 @@ class Draft:
     def from_line(cls, line: str) -> "Draft":
         body = json.loads(line)
         image = StoredImage(**body.pop("image"))
-        return cls(**{**body, "image": image, "options": tuple(body["options"])})
+        return cls(**{**body, "image": image, "options": tuple(body["options"]), "nested": tuple(body["nested"])})
 
 
 @contextmanager
@@ -151,6 +153,7 @@ class Drafter:
             labelled=not reason,
             options=verdict.options,
             reason=reason,
+            nested=tuple(nested_answers(row)) if row.labels else (),
         )
 
 

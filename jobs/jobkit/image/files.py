@@ -19,6 +19,7 @@ MAX_PIXELS = 64_000_000
 MAX_TRAINING_BYTES = 30_000_000
 MAX_PREDICTION_BYTES = 1_500_000
 JPEG_QUALITY = 95
+MAX_JPEG_SIDE = 65_500  # that libjpeg writes
 EXIF_ORIENTATION = 0x0112
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 # Pictures that are decoded whole at the same time: one of 64 million pixels takes 200 MB and more.
@@ -174,6 +175,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _within(image: Image.Image, max_bytes: int) -> bytes:
     """JPEG bytes of at most `max_bytes`, made smaller by halves of the area until they fit."""
+    longest = max(image.size)
+    if longest > MAX_JPEG_SIDE:
+        image = image.resize([max(1, side * MAX_JPEG_SIDE // longest) for side in image.size])
     while True:
         out = io.BytesIO()
         image.save(out, "JPEG", quality=JPEG_QUALITY)

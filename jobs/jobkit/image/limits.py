@@ -15,6 +15,8 @@ from jobkit.splits import SPLITS, TRAINING
 MIN_IMAGES_PER_LABEL = 10
 MAX_IMAGES = 150_000
 MAX_LABELS = 1_000
+# Model types that train in our own container, by whether an image may have several classes.
+TWINS = {False: "image_single_classification_custom", True: "image_multi_classification_custom"}
 MAX_IMBALANCE = 100  # images of the most common label for one of the least common
 
 Counts = Mapping[str, Mapping[str, int]]
@@ -57,10 +59,12 @@ def check(
     strict: bool,
     limits: Limits = AUTOML,
     images: int | None = None,
+    twin: str = TWINS[False],
 ) -> None:
     """Raises BadData when the trainer could not train; with `strict` also when any label had to be left out.
 
-    `images` are the distinct ones; without it each is taken to have one label.
+    `images` are the distinct ones; without it each is taken to have one label. `twin` is the model type to take where
+    AutoML's limits are passed.
     """
     figures = describe(counts, [*kept, *left_out])
     hint = f"Images in training/validation/test: {figures}" if figures else "Label some rows of the model run."
@@ -72,14 +76,14 @@ def check(
     if limits.max_labels is not None and len(kept) > limits.max_labels:
         raise BadData(
             f"The data set has {len(kept)} classes; {limits.trainer} takes at most {limits.max_labels}.",
-            "Choose fewer with the parameter classes, or take the model type that trains in our own container.",
+            f"Choose fewer with the parameter classes, or take the model type {twin}, which trains in our container.",
         )
     if images is None:
         images = sum(counts[name].get(split, 0) for name in kept for split in SPLITS)
     if limits.max_images is not None and images > limits.max_images:
         raise BadData(
             f"The data set has {images} labelled images; {limits.trainer} takes at most {limits.max_images}.",
-            "Train on fewer rows, or take the model type that trains in our own container.",
+            f"Train on fewer rows, or take the model type {twin}, which trains in our container.",
         )
     for split in SPLITS:
         if not any(counts[name].get(split) for name in kept):

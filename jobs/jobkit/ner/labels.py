@@ -1,12 +1,12 @@
 """From labelers' entities to one set of entities a row: located, matched to the ontology by id, agreed on. Pure."""
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobkit.classification import FIRST, SKIP
-from jobkit.export import Classification, ExportRow, Label, ObjectAnnotation
+from jobkit.classification import FIRST, SKIP, answers_below
+from jobkit.export import ExportRow, Label, ObjectAnnotation
 from jobkit.ner.spans import CODE_POINTS, Entity, Located, Units, locate, unit_of, without_overlaps
 from jobkit.ontology import Tool
 
@@ -73,7 +73,7 @@ class EntityReader:
             for pairs in wanted
             for annotation, _ in pairs
             if annotation.classifications
-            for one in _nested(annotation)
+            for one in answers_below(annotation.feature_schema_id or annotation.name, annotation.classifications)
         ]
         return RowEntities(final, note, tuple(skipped), unit, units.wide, nested)
 
@@ -121,14 +121,3 @@ def _vote(
         else:
             found[key] = Entity(span[0], span[1], tool)
     return (None if skipped and not found else list(found.values())), skipped
-
-
-def _nested(annotation: ObjectAnnotation) -> Iterator[dict[str, Any]]:
-    for entry in annotation.classifications:
-        yield {"under": annotation.feature_schema_id or annotation.name, **_answered(entry)}
-
-
-def _answered(entry: Classification) -> dict[str, Any]:
-    answers = [answer.feature_schema_id or answer.name for answer in entry.answers]
-    text = {"text": entry.text} if entry.text is not None else {}
-    return {"question": entry.feature_schema_id or entry.name, "answers": answers, **text}

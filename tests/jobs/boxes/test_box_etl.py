@@ -124,7 +124,8 @@ def test_bug_b4_the_36_px_filter_is_vertex_s_own_limit_instead(
         ({"left": 10, "top": 10, "width": 0, "height": 20}, "without_area"),
         ({"left": 10, "top": 10, "width": -5, "height": 20}, "without_area"),
         ({"left": 10, "top": 10, "width": float("nan"), "height": 20}, "malformed"),
-        ({"left": "10", "top": 10, "width": 5, "height": 20}, "malformed"),
+        ({"left": "ten", "top": 10, "width": 5, "height": 20}, "malformed"),
+        ({"left": "10", "top": "1.5", "width": 5, "height": 2e1}, LabelledBox("t", 10, 1.5, 5, 20)),
         ({"left": 10, "top": 10, "width": 5}, "malformed"),
         ({"left": 10, "top": 10, "width": True, "height": 4}, "malformed"),
         (None, "malformed"),
@@ -209,6 +210,59 @@ def test_bug_row_without_objects_is_a_true_negative_and_an_unlabelled_one_is_onl
     told = notes(storage, ended)
     assert "1 boxes were dropped (malformed)" in told
     assert "the tool 'tool-gone' (1 boxes) is not in the ontology" in told
+    assert "1 annotations are no rectangles (ImagePolygon): not learned" in told
+
+
+def test_a_row_of_unusable_boxes_alone_does_not_say_that_nothing_is_there(
+    storage: Storage, folder: str, serve: Serve, sample: Sample
+) -> None:
+    for name, box in {"outside": (500.0, 500.0, 20.0, 20.0), "no-area": (5.0, 5.0, 0.0, 9.0)}.items():
+        sample.add(name, "TRAINING", [], labels=[label([rectangle("tool-car", box)])])
+    sample.add("nan", "TEST", [], labels=[label([rectangle("tool-car", BOX, bounding_box={"top": float("nan")})])])
+    serve(sample.save())
+    code, ended = prepare(storage, folder, "--trainer=container")
+    assert code == 0, ended
+    rows, lines = manifest(storage, ended), training(storage, ended)
+    for name in ("outside", "no-area", "nan"):
+        assert (rows[name].labelled, rows[name].note) == (False, "only_unusable_boxes")
+        assert rows[name].details["image"] not in lines and "boxes" not in rows[name].details
+    assert "3 only unusable boxes" in ended["metadata"]["not_evaluated_rows"]
+
+
+def test_baseline_nested_answers_about_a_box_and_about_the_picture_are_in_the_manifest(
+    storage: Storage, folder: str, serve: Serve, sample: Sample
+) -> None:
+    make = {"feature_schema_id": "o-van", "name": "van", "value": "van", "classifications": []}
+    kind = {"feature_schema_id": "q-kind", "name": "kind", "radio_answer": make}
+    plate = {"feature_schema_id": "q-plate", "name": "plate", "text_answer": {"content": "B-1"}}
+    wet = {"feature_schema_id": "o-wet", "name": "wet", "value": "wet", "classifications": [plate]}
+    about = {"feature_schema_id": "q-road", "name": "road", "radio_answer": wet}
+    given = label([rectangle("tool-car", BOX, classifications=[kind]), rectangle("tool-car", (1.0, 2.0, 30.0, 40.0))])
+    given["annotations"]["classifications"] = [about]
+    sample.add("asked", "TRAINING", [], labels=[given])
+    serve(sample.save())
+    code, ended = prepare(storage, folder, "--trainer=container")
+    assert code == 0, ended
+    details = manifest(storage, ended)["asked"].details
+    assert [box.get("nested") for box in details["boxes"]] == [
+        [{"under": "tool-car", "question": "q-kind", "answers": ["o-van"]}],
+        None,
+    ]
+    assert details["nested"] == [{"under": "o-wet", "question": "q-plate", "answers": [], "text": "B-1"}]
+
+
+def test_pictures_that_automl_would_not_take_count_for_no_class(
+    storage: Storage, folder: str, serve: Serve, tmp_path: Path
+) -> None:
+    crowded = Sample(tmp_path / "crowded")
+    crowded.fill(9)
+    many = [("tool-car", (float(x * 9), float(y * 9), 8.0, 8.0)) for x in range(33) for y in range(16)]
+    for number in range(6):
+        crowded.add(f"many-{number}", "TRAINING", many, size=(320, 160))
+    serve(crowded.save())
+    code, ended = prepare(storage, folder)
+    assert (code, ended["kind"]) == (1, "bad_data")
+    assert "AutoML needs 10 images with boxes of a class" in ended["sentence"]
 
 
 def test_small_boxes_are_evaluated_but_not_trained_on_and_teach_nothing_wrong(

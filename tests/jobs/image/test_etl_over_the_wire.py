@@ -125,6 +125,22 @@ def test_labels_that_do_not_count_leave_their_row_to_be_predicted(
     assert rows[other["data_row"]["id"]].details["image"] not in training
 
 
+def test_baseline_nested_answers_are_in_the_manifest(
+    storage: Storage, folder: str, serve: Callable[[Path], object], vertex: object, export: Export
+) -> None:
+    asked, plain = export.labelled("TRAINING", 2)
+    answer = export.run(asked)["labels"][0]["annotations"]["classifications"][0]["radio_answer"]
+    ripe = {"feature_schema_id": "ripe", "name": "ripe", "value": "ripe", "classifications": []}
+    answer["classifications"] = [{"feature_schema_id": "state", "name": "state", "checklist_answers": [ripe]}]
+    serve(export.save())
+    code, ended = prepare(storage, folder)
+    assert code == 0, ended
+    rows = manifest(storage, ended)
+    below = {"under": answer["feature_schema_id"], "question": "state", "answers": ["ripe"]}
+    assert rows[asked["data_row"]["id"]].details["nested"] == [below]
+    assert "nested" not in rows[plain["data_row"]["id"]].details
+
+
 def name_of(export: Export, row: dict) -> str:
     return export.run(row)["labels"][0]["annotations"]["classifications"][0]["radio_answer"]["name"]
 

@@ -1,19 +1,22 @@
 """Equal images are used once and never both learned and tested; Vertex's limits are told before anything is paid."""
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from etl.image_classification.files import import_line, manifest_row
 from jobkit.errors import BadConfiguration, BadData
 from jobkit.image.drafts import Draft
-from jobkit.image.limits import MAX_IMAGES, MAX_LABELS, advice, check, kept_labels
+from jobkit.image.limits import MAX_IMAGES, MAX_LABELS, TWINS, advice, check, kept_labels
 from jobkit.image.merging import MergedImages
 from jobkit.image.store import StoredImage, unsigned
 from jobkit.run_dataset import parse_labels
 from jobkit.splits import ML_USE
 
 TRAIN, VALID, TEST = "training", "validation", "test"
+PIPELINES = Path(__file__).resolve().parents[3] / "functions" / "pipelines"
 
 
 @pytest.mark.parametrize(
@@ -89,8 +92,9 @@ def test_the_training_line_names_the_split_that_won() -> None:
 
 
 def test_a_draft_survives_its_line() -> None:
-    one = draft("1", TRAIN, "o1", "o2")
-    assert Draft.from_line(one.to_line()) == one
+    below = {"under": "o1", "question": "ripe?", "answers": ["yes"]}
+    for one in (draft("1", TRAIN, "o1", "o2"), replace(draft("2", TRAIN, "o1"), nested=(below,))):
+        assert Draft.from_line(one.to_line()) == one
 
 
 ENOUGH = {TRAIN: 8, VALID: 1, TEST: 1}
@@ -141,6 +145,18 @@ def test_what_vertex_would_refuse_ends_in_a_sentence(
         check(counts, kept, left_out, strict)
     assert len(caught.value.sentence) <= 255
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_over_automl_s_limits_the_model_type_without_them_is_named(multi_label: bool) -> None:
+    twin = TWINS[multi_label]
+    assert (PIPELINES / f"{twin}.yaml").is_file()
+    labels = {str(i): ENOUGH for i in range(MAX_LABELS + 1)}
+    for counts, images in ((labels, MAX_IMAGES), ({"a": ENOUGH, "b": ENOUGH}, MAX_IMAGES + 1)):
+        with pytest.raises(BadData) as caught:
+            check(counts, tuple(counts), {}, strict=False, images=images, twin=twin)
+        assert twin in caught.value.hint
+    check({"a": ENOUGH, "b": ENOUGH}, ("a", "b"), {}, strict=False, images=MAX_IMAGES)
 
 
 def test_a_good_data_set_passes_and_a_lopsided_one_gets_advice() -> None:

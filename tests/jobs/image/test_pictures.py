@@ -10,6 +10,7 @@ from PIL import Image
 
 from jobkit.image.batches import READERS, batches, decoded
 from jobkit.image.files import (
+    MAX_JPEG_SIDE,
     MAX_PREDICTION_BYTES,
     BadImageError,
     Picture,
@@ -193,3 +194,14 @@ def test_the_network_sees_the_whole_picture() -> None:
     picture = Image.new("RGB", (400, 100))
     picture.paste((255, 255, 255), (380, 0, 400, 100))
     assert decoded(encoded(picture, "PNG"), 20)[:, -1].mean() > 200
+
+
+@pytest.mark.parametrize("form", ["TIFF", "PNG"])
+def test_a_picture_wider_than_jpeg_can_be_is_made_smaller_and_not_refused(form: str) -> None:
+    noise = Image.fromarray(RNG.integers(0, 255, (20, 66_000, 3), dtype=np.uint8))
+    taken = prepared(encoded(noise, form))
+    copy = prediction_copy(taken) or taken
+    assert (taken.width, taken.height, copy.media_type) == (66_000, 20, "image/jpeg")
+    with opened(copy.data) as picture:
+        picture.load()
+        assert picture.width <= MAX_JPEG_SIDE and len(copy.data) <= MAX_PREDICTION_BYTES
