@@ -112,7 +112,7 @@ def _response(body: str, status: int, kind: str, headers: dict[str, str]) -> fla
 def _warm_up() -> None:
     """Import what the first request would wait for, beside serving it."""
     target = os.environ.get("FUNCTION_TARGET", "")
-    modules = ["google.cloud.storage", "google.pubsub_v1"]
+    modules = ["google.api_core.retry", "google.auth.transport.urllib3", "google.pubsub_v1"]
     if target and target != "coordinator":
         modules.append("google.cloud.aiplatform_v1")
     for module in modules:

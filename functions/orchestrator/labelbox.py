@@ -7,11 +7,11 @@ status for an unknown model run as a success.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from orchestrator.connections import Connections, NoAnswer
 from orchestrator.errors import LabelboxRefused, LabelboxUnavailable
 from orchestrator.secret_store import Secret
 
@@ -71,10 +71,9 @@ class Labelbox(Protocol):
 class LabelboxApi:
     """Labelbox's GraphQL API. Each request ends within `timeout_s`, answer and trickle included."""
 
-    def __init__(
-        self, endpoint: str, key: Secret, timeout_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._endpoint, self._key, self._timeout_s, self._clock = endpoint, key, timeout_s, clock
+    def __init__(self, endpoint: str, key: Secret, timeout_s: float) -> None:
+        self._endpoint, self._key, self._timeout_s = endpoint, key, timeout_s
+        self._connections = Connections(endpoint)
         # The status operations are experimental and live beside the stable endpoint.
         self._experimental = endpoint.replace("/graphql", "/_gql")
 
@@ -133,26 +132,17 @@ class LabelboxApi:
         return answer["data"]  # type: ignore[no-any-return]
 
     def _post(self, key: str, url: str, payload: Mapping[str, object]) -> tuple[int, bytes]:
-        import requests
-
-        deadline = self._clock() + self._timeout_s
-        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
-        body = bytearray()
+        headers = {"Authorization": f"Bearer {key}", "Accept": "application/json", "Content-Type": "application/json"}
+        body = json.dumps(payload).encode()
         try:
-            with requests.post(
-                url, json=payload, headers=headers, timeout=self._timeout_s, stream=True, allow_redirects=False
-            ) as response:
-                for chunk in response.iter_content(65536):
-                    body += chunk
-                    if self._clock() > deadline:
-                        raise LabelboxUnavailable(f"Labelbox did not answer within {self._timeout_s:g} s")
-                    if len(body) > _ANSWER_LIMIT:
-                        raise LabelboxUnavailable("Labelbox's answer is too large")
-        except requests.RequestException as error:
-            raise LabelboxUnavailable(f"Labelbox did not answer: {type(error).__name__}") from error
-        if response.status_code == 429 or response.status_code >= 500:
-            raise LabelboxUnavailable(f"Labelbox answered {response.status_code}")
-        return response.status_code, bytes(body)
+            answer = self._connections.send(
+                "POST", url, headers, body, timeout_s=self._timeout_s, limit_bytes=_ANSWER_LIMIT
+            )
+        except NoAnswer as error:
+            raise LabelboxUnavailable(f"Labelbox did not answer within {self._timeout_s:g} s: {error}") from error
+        if answer.status == 429 or answer.status >= 500:
+            raise LabelboxUnavailable(f"Labelbox answered {answer.status}")
+        return answer.status, answer.body
 
 
 def _error_of(errors: object, status: int) -> LabelboxRefused | LabelboxUnavailable:

@@ -65,7 +65,7 @@ class Services:
         return cls(
             settings=settings,
             pipelines=read_pipelines(Path(settings.pipelines_dir) if settings.pipelines_dir else SHIPPED),
-            store=Bucket(settings.google_cloud_project, settings.bucket, deadline_s),
+            store=Bucket(settings.bucket, deadline_s),
             publisher=PubSub(settings.topic, deadline_s),
             jobs=VertexJobs(settings),
             labelbox=LabelboxApi(settings.labelbox_endpoint, key, settings.labelbox_timeout_s),

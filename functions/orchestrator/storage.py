@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import os
+import secrets
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import quote, urlencode
 
+from orchestrator.connections import Connections, HttpAnswer, NoAnswer
 from orchestrator.errors import Unavailable
 
 _READERS = 8
+_JSON = "application/json"
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+# https://cloud.google.com/storage/docs/retry-strategy#client-libraries
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
@@ -44,67 +53,71 @@ class ObjectStore(Protocol):
 
 
 class Bucket:
-    """A Google Cloud Storage bucket behind the ObjectStore port.
+    """A Google Cloud Storage bucket behind the ObjectStore port, through its JSON API.
 
-    `STORAGE_EMULATOR_HOST` is honoured by the client itself. Every call ends by its deadline: the client's own
-    retries would go on for two minutes, past the function's time-out.
+    `STORAGE_EMULATOR_HOST` is honoured as Google's client does. Every call ends by its deadline, its repeats included:
+    that client's would go on for two minutes, past the function's time-out.
+    https://cloud.google.com/storage/docs/json_api/v1/objects
     """
 
-    def __init__(self, project: str, bucket: str, deadline_s: float) -> None:
-        self._project, self._name, self._deadline_s = project, bucket, deadline_s
-        self._cached: Any = None
+    def __init__(self, bucket: str, deadline_s: float) -> None:
+        self._name, self._deadline_s = quote(bucket, safe=""), deadline_s
+        self._boundary = secrets.token_hex(16).encode()  # not to be guessed: a fact may carry strangers' words
+        self._cached: tuple[str, Connections] | None = None
 
-    def _bucket(self) -> Any:
+    def _server(self) -> tuple[str, Connections]:
         if self._cached is None:
-            import os
+            if emulator := os.environ.get("STORAGE_EMULATOR_HOST"):
+                self._cached = emulator.rstrip("/"), Connections(emulator)
+            else:
+                import google.auth
 
-            from google.auth.credentials import AnonymousCredentials
-            from google.cloud.storage import Client
-
-            local = bool(os.environ.get("STORAGE_EMULATOR_HOST"))
-            client = Client(project=self._project, credentials=AnonymousCredentials() if local else None)
-            self._cached = client.bucket(self._name)
+                credentials, _ = google.auth.default(scopes=[_SCOPE])
+                host = f"https://storage.{credentials.universe_domain}"
+                self._cached = host, Connections(host, credentials)
         return self._cached
 
-    def _call(self, what: str, call: Callable[[dict[str, Any]], Any]) -> Any:
-        import requests
-        from google.api_core import exceptions
-        from google.auth.exceptions import TransportError
-        from google.cloud.storage.retry import DEFAULT_RETRY
+    def _call(self, what: str, method: str, path: str, expected: Container[int], **sent: Any) -> HttpAnswer:
+        """An answer with an expected status; tried again while another try could help and there is time."""
+        from google.api_core.exceptions import RetryError
+        from google.api_core.retry import Retry, if_exception_type
 
-        options = {"timeout": self._deadline_s / 2, "retry": DEFAULT_RETRY.with_timeout(self._deadline_s / 2)}
+        def attempt() -> HttpAnswer:
+            host, connections = self._server()
+            try:
+                answer = connections.send(method, host + path, timeout_s=self._deadline_s / 2, **sent)
+            except NoAnswer as error:
+                raise _TryAgain(str(error)) from error
+            if answer.status in _AGAIN:
+                raise _TryAgain(str(answer.status))
+            return answer
+
+        retry = Retry(if_exception_type(_TryAgain), initial=0.2, maximum=2.0, timeout=self._deadline_s / 2)
         try:
-            return call(options)
-        except (exceptions.NotFound, exceptions.PreconditionFailed):
-            raise
-        except (exceptions.GoogleAPIError, requests.RequestException, TransportError, ConnectionError) as error:
-            raise Unavailable(f"The bucket did not {what}: {type(error).__name__}") from error
+            answer = retry(attempt)()
+        except (RetryError, _TryAgain) as error:
+            reason = error.cause if isinstance(error, RetryError) else error
+            raise Unavailable(f"The bucket did not {what}: {reason}") from error
+        if answer.status not in expected:
+            raise Unavailable(f"The bucket did not {what}: {answer.status}")
+        return answer
+
+    def _object(self, name: str) -> str:
+        return f"/storage/v1/b/{self._name}/o/{quote(name, safe='')}"
 
     def create(self, name: str, data: bytes) -> bool:
         """See ObjectStore. Safe to repeat: the precondition makes a second create a 412, never a second object."""
-        from google.api_core import exceptions
-
-        blob = self._bucket().blob(name)
-        try:
-            self._call(
-                f"create {name}",
-                lambda options: blob.upload_from_string(
-                    data, content_type="application/json", if_generation_match=0, **options
-                ),
-            )
-        except exceptions.PreconditionFailed:
-            return False
-        return True
+        about = json.dumps({"name": name, "contentType": _JSON}).encode()
+        edge, head = b"--" + self._boundary, b"\r\nContent-Type: " + _JSON.encode() + b"\r\n\r\n"
+        body = b"".join((edge, head, about, b"\r\n", edge, head, data, b"\r\n", edge, b"--\r\n"))
+        path = f"/upload/storage/v1/b/{self._name}/o?uploadType=multipart&ifGenerationMatch=0&fields=generation"
+        headers = {"Content-Type": f"multipart/related; boundary={self._boundary.decode()}"}
+        return self._call(f"create {name}", "POST", path, {200, 412}, headers=headers, body=body).status == 200
 
     def read(self, name: str) -> bytes | None:
         """See ObjectStore."""
-        from google.api_core import exceptions
-
-        blob = self._bucket().blob(name)
-        try:
-            return self._call(f"read {name}", lambda options: blob.download_as_bytes(**options))  # type: ignore[no-any-return]
-        except exceptions.NotFound:
-            return None
+        answer = self._call(f"read {name}", "GET", f"{self._object(name)}?alt=media", {200, 404}, headers={})
+        return answer.body if answer.status == 200 else None
 
     def read_all(self, names: Sequence[str]) -> list[bytes | None]:
         """See ObjectStore."""
@@ -115,31 +128,34 @@ class Bucket:
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """See ObjectStore."""
-        fields = "items(name,timeCreated),nextPageToken"
-        blobs = self._call(
-            f"list {prefix}",
-            lambda options: list(self._bucket().client.list_blobs(self._name, prefix=prefix, fields=fields, **options)),
-        )
-        for blob in blobs:
-            yield Listed(blob.name, blob.time_created)
+        for page in self._pages(prefix, {"fields": "items(name,timeCreated),nextPageToken"}):
+            for item in page.get("items", ()):
+                yield Listed(item["name"], datetime.fromisoformat(item["timeCreated"]))
 
     def folders(self, prefix: str) -> Iterator[str]:
         """See ObjectStore."""
+        for page in self._pages(prefix, {"fields": "prefixes,nextPageToken", "delimiter": "/"}):
+            for folder in page.get("prefixes", ()):
+                yield folder[len(prefix) :].rstrip("/")
 
-        def walk(options: dict[str, Any]) -> list[str]:
-            pages = self._bucket().client.list_blobs(self._name, prefix=prefix, delimiter="/", **options)
-            for _ in pages:
-                pass
-            return sorted(pages.prefixes)
-
-        for folder in self._call(f"list {prefix}", walk):
-            yield folder[len(prefix) :].rstrip("/")
+    def _pages(self, prefix: str, options: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        token = ""
+        while True:
+            query = urlencode({"prefix": prefix, **options, **({"pageToken": token} if token else {})})
+            answer = self._call(f"list {prefix}", "GET", f"/storage/v1/b/{self._name}/o?{query}", {200}, headers={})
+            try:
+                page = json.loads(answer.body)
+            except ValueError as error:
+                raise Unavailable(f"The bucket did not list {prefix}: its answer is not JSON") from error
+            yield page
+            token = page.get("nextPageToken", "")
+            if not token:
+                return
 
     def delete(self, name: str) -> None:
         """See ObjectStore. Safe to repeat: an object that is gone stays gone."""
-        from google.api_core import exceptions
+        self._call(f"delete {name}", "DELETE", self._object(name), {200, 204, 404}, headers={})
 
-        try:
-            self._call(f"delete {name}", lambda options: self._bucket().blob(name).delete(**options))
-        except exceptions.NotFound:
-            return
+
+class _TryAgain(Exception):
+    """No answer, or one that says to come again."""

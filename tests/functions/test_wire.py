@@ -23,7 +23,7 @@ RUN = RunId("mr-1", 1)
 
 
 def test_of_sixteen_writers_of_one_fact_one_wins(bucket_name: str) -> None:
-    bucket = Bucket("local-project", bucket_name, 20.0)
+    bucket = Bucket(bucket_name, 20.0)
     ledgers = [Ledger(bucket, f"writer-{number}") for number in range(16)]
     with ThreadPoolExecutor(16) as pool:
         won = list(pool.map(lambda ledger: ledger.record(RUN, Claimed("etl", "export", 1, claim=1)), ledgers))
@@ -31,14 +31,14 @@ def test_of_sixteen_writers_of_one_fact_one_wins(bucket_name: str) -> None:
 
 
 def test_writing_one_s_own_fact_again_is_a_success(bucket_name: str) -> None:
-    ledger = Ledger(Bucket("local-project", bucket_name, 20.0), "me")
+    ledger = Ledger(Bucket(bucket_name, 20.0), "me")
     assert ledger.record(RUN, Finished("COMPLETE"))
     assert ledger.record(RUN, Finished("COMPLETE"))
-    assert not Ledger(Bucket("local-project", bucket_name, 20.0), "other").record(RUN, Finished("FAILED"))
+    assert not Ledger(Bucket(bucket_name, 20.0), "other").record(RUN, Finished("FAILED"))
 
 
 def test_a_run_s_numbers_markers_and_times_come_from_the_bucket(bucket_name: str) -> None:
-    ledger = Ledger(Bucket("local-project", bucket_name, 20.0), "me")
+    ledger = Ledger(Bucket(bucket_name, 20.0), "me")
     assert ledger.newest_number("mr-1") == 0 and ledger.load(RUN) is None
     for number in (1, 2, 10):
         ledger.record(RunId("mr-1", number), Finished("COMPLETE"))
@@ -57,7 +57,7 @@ def test_a_run_s_numbers_markers_and_times_come_from_the_bucket(bucket_name: str
 
 def test_a_bucket_that_does_not_answer_is_unavailable_within_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")
-    bucket = Bucket("local-project", "bucket", 2.0)
+    bucket = Bucket("bucket", 2.0)
     began = time.monotonic()
     with pytest.raises(Unavailable):
         bucket.create("facts/x", b"{}")
