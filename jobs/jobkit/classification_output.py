@@ -15,8 +15,9 @@ from jobkit.evaluation import ClassificationEvaluation
 from jobkit.labelbox_rows import Row, checklist_row, classification_metric_rows, radio_row
 from jobkit.manifest import ManifestRow
 from jobkit.ontology import CHECKLIST
-from jobkit.report.classification import ClassificationReport, Picture, classification_page, statistics_json
-from jobkit.report.gallery import Galleries
+from jobkit.report.choices import Choice, choice, judged_choice
+from jobkit.report.classification import ClassificationReport, classification_page, statistics_json
+from jobkit.report.gallery import Galleries, Pictures
 from jobkit.report.outcomes import Outcomes
 from jobkit.report.statistics import SplitStatistics
 from jobkit.sinks import SinkChoice
@@ -42,7 +43,7 @@ class ClassificationOutput:
         self._minimum = upload_min_confidence
         self.evaluation = ClassificationEvaluation(self._classes, single=single)
         self.statistics: dict[str, SplitStatistics] = {}
-        self.galleries = Galleries(single=single)
+        self.galleries = Galleries[Choice]()
         self.outcomes = Outcomes()
         self.rows_by_split: dict[str, list[int]] = {}  # [labelled, without a label]
         self.counts = dict.fromkeys(
@@ -61,8 +62,10 @@ class ClassificationOutput:
         if truth is not None:
             yield from self._metric_rows(row.data_row_id, truth, answers or {})
             statistics = self.statistics.setdefault(row.split, SplitStatistics(single=self.single))
-            statistics.add(truth, answers or {}, decided)
-            self.galleries.add(row, truth, answers, decided)
+            given = answers or {}
+            statistics.add(truth, given, decided)
+            judged = judged_choice(truth, given, decided, single=self.single)
+            self.galleries.add(row, judged, lambda: choice(row.content, truth, given, decided))
             right = len(set(truth) & set(decided))
             self.outcomes.add(row, sorted(truth), right, len(set(decided)) - right, len(set(truth)) - right)
         else:
@@ -111,10 +114,10 @@ def finish(
     make_client: Callable[[], labelbox.Client],
     *,
     parameters: Mapping[str, str] = NOTHING,
-    picture: Picture | None = None,
+    pictures: Pictures | None = None,
 ) -> Result:
-    """Concludes the job (jobkit.conclusion). `picture` gives the thumbnail of a row whose content is an image's uri
-    (None: contents are texts)."""
+    """Concludes the job (jobkit.conclusion). `pictures` are for rows whose contents are images' uris (None: they are
+    texts)."""
     splits, headline = output.evaluation.metrics(), output.evaluation.summary(TEST)
 
     def page(around: Surroundings) -> tuple[Mapping[str, Any], str]:
@@ -130,7 +133,7 @@ def finish(
             parameters=around.parameters,
             artifacts=around.artifacts,
             comparison=around.comparison,
-            picture=picture,
+            pictures=pictures,
         )
         statistics = statistics_json(shown)
         return statistics, classification_page(shown, statistics)

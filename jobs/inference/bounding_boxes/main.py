@@ -57,7 +57,7 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
         sink,
         make_client,
         parameters=arguments.values,
-        picture_of=Thumbnails(storage, PICTURE_SIDE).of,
+        pictures=Thumbnails(storage, PICTURE_SIDE),
     )
     counts = {
         **result.counts,

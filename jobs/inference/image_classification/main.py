@@ -61,7 +61,7 @@ def conclude(arguments: Arguments, storage: Storage, make_client: Callable[[], l
         sink,
         make_client,
         parameters=arguments.values,
-        picture=Thumbnails(storage).of_example,
+        pictures=Thumbnails(storage),
     )
     counts = {
         **result.counts,

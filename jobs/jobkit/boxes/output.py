@@ -1,6 +1,6 @@
 """What inference of boxes leaves behind: predictions, metrics, report, and rows in Labelbox."""
 
-import heapq
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from jobkit.boxes.evaluation import DEFAULT_CONFIDENCE, BoxEvaluation
 from jobkit.boxes.geometry import NONE, Boxes
 from jobkit.boxes.matching import LOWEST, Matched
-from jobkit.boxes.report import HIT, MAX_EXAMPLES, MISSED, WRONG, ShownBox, ShownImage, box_page
+from jobkit.boxes.report import HIT, MAX_DRAWN, MISSED, WRONG, ShownBox, ShownImage, box_page
 from jobkit.boxes.rows import metric_rows, prediction_rows
 from jobkit.conclusion import NOTHING, Findings, Surroundings, conclude
 from jobkit.dataset_report import ClassEntry
@@ -18,11 +18,13 @@ from jobkit.ending import Result
 from jobkit.labelbox_rows import Row
 from jobkit.manifest import ManifestRow
 from jobkit.report.answer_page import AnswerReport
-from jobkit.report.answers import Answer, AnswerStatistics
+from jobkit.report.answers import Answer, AnswerStatistics, judged_answers
+from jobkit.report.gallery import Galleries, Pictures
 from jobkit.report.outcomes import Outcomes
 from jobkit.splits import TEST
 from jobkit.storage import Storage
 
+_ORDER = (MISSED, WRONG, HIT)
 _SHOWN = ("map_50", "map_50_95", "precision", "recall", "f1")
 
 
@@ -44,10 +46,10 @@ class BoxOutput:
         self._classes = {entry.display_name: entry for entry in classes}
         self._features = {entry.display_name: entry.name for entry in classes}
         self._minimum = upload_min_confidence
-        self._images: list[tuple[int, str, ShownImage]] = []
         self.model_run_id = model_run_id
         self.evaluations: dict[str, BoxEvaluation] = {}
         self.statistics: dict[str, AnswerStatistics] = {}
+        self.galleries = Galleries[ShownImage]()
         self.outcomes = Outcomes()
         self.rows_by_split: dict[str, list[int]] = {}  # [labelled, without a label]
         self.counts = dict.fromkeys(
@@ -75,20 +77,21 @@ class BoxOutput:
             labelled = labelled_boxes(row)
             evaluation = self.evaluations.setdefault(row.split, BoxEvaluation(self._classes, self._iou))
             pairs = evaluation.add(labelled, known)
-            self._count(row, labelled, pairs)
+            self._count(row, labelled, known or NONE, pairs)
             lines, cut = metric_rows(row.data_row_id, pairs, self._features, self._iou)
             self.counts["metric_rows"] += len(lines)
             self.counts["metric_rows_cut"] += cut
             yield from lines
-            if row.split == TEST:
-                self._remember(row, labelled, known or NONE, pairs)
 
-    def _count(self, row: ManifestRow, labelled: Boxes, pairs: Mapping[str, Matched]) -> None:
-        """Notes hits and misses for intervals, curves and later comparisons."""
+    def _count(self, row: ManifestRow, labelled: Boxes, predicted: Boxes, pairs: Mapping[str, Matched]) -> None:
+        """Notes hits and misses for intervals, curves, lists of pictures and later comparisons."""
         statistics = self.statistics.setdefault(row.split, AnswerStatistics(least=DEFAULT_CONFIDENCE))
-        counts = statistics.add(_answers(pairs), {name: int(pair.labelled[0]) for name, pair in pairs.items()})
+        answers = [*_answers(pairs)]
+        expected = {name: int(pair.labelled[0]) for name, pair in pairs.items()}
         truth = sorted(zip(labelled.names, labelled.corners.tolist(), strict=True))
-        self.outcomes.add(row, truth, *counts)
+        self.outcomes.add(row, truth, *statistics.add(answers, expected))
+        judged = judged_answers(answers, sum(expected.values()), DEFAULT_CONFIDENCE)
+        self.galleries.add(row, judged, lambda: _shown_image(row, labelled, predicted, pairs))
 
     def _known(self, predicted: Boxes) -> Boxes:
         """The boxes of classes that the data set has; those of a class that left it are counted, not fatal."""
@@ -96,23 +99,9 @@ class BoxOutput:
         self.counts["unknown_class"] += len(predicted) - len(chosen)
         return predicted.select(chosen)
 
-    def _remember(self, row: ManifestRow, labelled: Boxes, predicted: Boxes, pairs: Mapping[str, Matched]) -> None:
-        """Keeps the pictures with the most mistakes for the report."""
-        details = row.details or {}
-        image = ShownImage(
-            row.data_row_id,
-            details.get("width", 0),
-            details.get("height", 0),
-            tuple(_shown(labelled, predicted, pairs)),
-            row.content,
-        )
-        heapq.heappush(self._images, (image.mistakes, row.data_row_id, image))
-        if len(self._images) > MAX_EXAMPLES:
-            heapq.heappop(self._images)
-
-    def images(self) -> list[ShownImage]:
-        """The pictures kept, those with the most mistakes first."""
-        return [image for _, _, image in sorted(self._images, key=lambda item: (-item[0], item[1]))]
+    def metrics(self) -> dict[str, Any]:
+        """The figures of each split that has a labelled row."""
+        return {split: evaluation.metrics() for split, evaluation in sorted(self.evaluations.items())}
 
 
 def _answers(pairs: Mapping[str, Matched]) -> Iterator[Answer]:
@@ -127,6 +116,21 @@ def labelled_boxes(row: ManifestRow) -> Boxes:
     boxes = (row.details or {}).get("boxes", [])
     corners = [(b["left"], b["top"], b["left"] + b["width"], b["top"] + b["height"]) for b in boxes]
     return Boxes.of(corners, [b["name"] for b in boxes])
+
+
+def _shown_image(row: ManifestRow, labelled: Boxes, predicted: Boxes, pairs: Mapping[str, Matched]) -> ShownImage:
+    """A picture with all its boxes of at least the headline's confidence, as many as are drawn: what is missed, then
+    what is wrong, the surest first."""
+    details = row.details or {}
+    boxes = [*_shown(labelled, predicted, pairs)]
+    drawn = sorted(boxes, key=lambda box: (_ORDER.index(box.what), -(box.confidence or 0.0)))[:MAX_DRAWN]
+    return ShownImage(
+        row.content,
+        details.get("width", 0),
+        details.get("height", 0),
+        tuple(drawn),
+        Counter(box.what for box in boxes),
+    )
 
 
 def _shown(labelled: Boxes, predicted: Boxes, pairs: Mapping[str, Matched]) -> Iterator[ShownBox]:
@@ -151,6 +155,29 @@ def _corners(values: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float, floa
     return left, top, right, bottom
 
 
+def report_page(
+    output: BoxOutput,
+    splits: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    around: Surroundings,
+    pictures: Pictures | None = None,
+) -> tuple[Mapping[str, Any], str]:
+    """metrics.json's `statistics`, and report.html. `splits` is what output.metrics() gave, `dataset` is
+    dataset_report.json."""
+    report = AnswerReport(
+        which="boxes",
+        splits=splits,
+        statistics=output.statistics,
+        dataset=dataset,
+        rows=output.rows_by_split,
+        told=around.told,
+        parameters=around.parameters,
+        artifacts=around.artifacts,
+        comparison=around.comparison,
+    )
+    return report.to_json(), box_page(around.title, report, output.galleries, pictures)
+
+
 def finish(
     output: BoxOutput,
     report: Mapping[str, Any],
@@ -161,26 +188,14 @@ def finish(
     make_client: Callable[[], labelbox.Client],
     *,
     parameters: Mapping[str, str] = NOTHING,
-    picture_of: Callable[[str], str] = lambda _: "",
+    pictures: Pictures | None = None,
 ) -> Result:
-    """Concludes the job (jobkit.conclusion). `picture_of` gives the data URI of the image at an address for the
-    report, or ""."""
-    splits = {split: evaluation.metrics() for split, evaluation in sorted(output.evaluations.items())}
+    """Concludes the job (jobkit.conclusion). `pictures` are for the report, which draws boxes without them, too."""
+    splits = output.metrics()
     headline = output.evaluations[TEST].summary() if TEST in output.evaluations else {}
 
     def page(around: Surroundings) -> tuple[Mapping[str, Any], str]:
-        shown = AnswerReport(
-            which="boxes",
-            splits=splits,
-            statistics=output.statistics,
-            dataset=report,
-            rows=output.rows_by_split,
-            told=around.told,
-            parameters=around.parameters,
-            artifacts=around.artifacts,
-            comparison=around.comparison,
-        )
-        return shown.to_json(), box_page(around.title, shown, output.images(), picture_of)
+        return report_page(output, splits, report, around, pictures)
 
     found = Findings(output.model_run_id, output.counts, output.outcomes, splits, headline, _SHOWN)
     return conclude(found, report, notes, storage, folder, sink, make_client, parameters=parameters, page=page)

@@ -1,17 +1,20 @@
 """The report page of a run that finds boxes: average precision by class, and pictures with their boxes listed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from jobkit.report.answer_page import AnswerReport, answer_sections, cards, closing_sections
-from jobkit.report.page import class_table, page, table
+from jobkit.report.answers import answer_rules
+from jobkit.report.gallery import Example, Galleries, Look, Pictures
+from jobkit.report.page import class_table, page, short, table
 
 HIT, WRONG, MISSED = "hit", "wrong", "missed"
-MAX_EXAMPLES = 30
-MAX_LISTED = 50  # boxes of one picture
-_COLOURS = {HIT: "#1a7f37", WRONG: "#cf222e", MISSED: "#0969da"}
+MAX_DRAWN = 30  # boxes of one picture
+MAX_NAME = 60
+# Colour, and dashes for those who do not see it: of a line in a picture, and of the legend's.
+_LINES = {HIT: ("#1a7f37", "", "solid"), WRONG: ("#cf222e", "2 3", "dotted"), MISSED: ("#0969da", "8 5", "dashed")}
 _HEADLINES = (
     ("rows", "images"),
     ("map_50", "mAP@.5"),
@@ -41,24 +44,29 @@ class ShownBox:
 
 @dataclass(frozen=True)
 class ShownImage:
-    """One picture of the report with all its boxes of at least the headline's confidence. `content` is its address."""
+    """One picture of the report. `content` is its address; width and height are those that boxes are given in.
 
-    data_row_id: str
+    boxes    those that are drawn
+    counts   hits, wrong and missed boxes of at least the headline's confidence, drawn or not
+    """
+
+    content: str
     width: float
     height: float
     boxes: tuple[ShownBox, ...]
-    content: str = ""
+    counts: Mapping[str, int]
 
     @property
-    def mistakes(self) -> int:
-        return sum(box.what != HIT for box in self.boxes)
+    def told(self) -> str:
+        """The counts in words."""
+        return ", ".join(f"{self.counts.get(what, 0)} {what}" for what in _LINES)
 
 
 def headline_table(splits: Mapping[str, Mapping[str, Any]]) -> str:
     """One line a split."""
     shown = [pair for pair in _HEADLINES if any(pair[0] in figures for figures in splits.values())]
     rows = [[name, *(figures.get(key, "") for key, _ in shown)] for name, figures in splits.items()]
-    return table(["split", *(label for _, label in shown)], rows) if rows else ""
+    return table(["split", *(label for _, label in shown)], rows, "Figures by split") if rows else ""
 
 
 def precision_table(figures: Mapping[str, Any]) -> str:
@@ -67,60 +75,65 @@ def precision_table(figures: Mapping[str, Any]) -> str:
     classes = sorted(figures["classes"].items(), key=lambda item: (-item[1]["support"], item[0]))
     rows = [[name, one["support"], one["images"], *(one.get(key, "") for key in keys)] for name, one in classes]
     head = ("class", "boxes", "images", "AP@.5", "AP@.75", "AP@[.5:.95]", "small", "medium", "large")
-    return table(head, rows)
+    return table(head, rows, "Average precision of each class, the most frequent first")
 
 
-def drawing(image: ShownImage, picture: str = "") -> str:
+def drawing(example: Example[ShownImage], picture: str = "") -> str:
     """The boxes of a picture as they lie in it, over a small copy of it (a data URI) where there is one."""
+    image = example.seen
     size = f'width="{image.width:g}" height="{image.height:g}"'
     parts = [f'<image href="{escape(picture)}" {size} preserveAspectRatio="none"/>'] if picture else []
-    for box in image.boxes[:MAX_LISTED]:
+    for box in image.boxes:
         left, top, right, bottom = box.corners
-        dashes = ' stroke-dasharray="6 4"' if box.what == MISSED else ""
+        colour, dashes, _ = _LINES[box.what]
+        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
         parts.append(
-            f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" fill="none" '
-            f'stroke="{_COLOURS[box.what]}" stroke-width="2" vector-effect="non-scaling-stroke"{dashes}>'
-            f"<title>{escape(box.name)}</title></rect>"
+            f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" '
+            f'stroke="{colour}"{dashed}><title>{escape(box.what)}: {escape(short(box.name, MAX_NAME))}</title></rect>'
         )
     view = f'viewBox="0 0 {image.width:g} {image.height:g}"'
-    style = "background:var(--panel);border:1px solid var(--line);max-height:14rem"
-    label = f"Boxes of {escape(image.data_row_id)}"
-    return f'<svg {view} width="220" style="{style}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    label = escape(f"Boxes of data row {example.data_row_id}: {image.told}")
+    return f'<svg class="boxes" {view} width="220" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def listing(image: ShownImage) -> str:
-    """Every box with its place in pixels."""
+def listing(example: Example[ShownImage]) -> str:
+    """Every box that is drawn, with its place in pixels."""
+    boxes = example.seen.boxes
     rows = [
         (
-            box.name,
+            short(box.name, MAX_NAME),
             box.what,
             "" if box.confidence is None else float(box.confidence),
             "" if box.share is None else float(box.share),
-            *(f"{edge:.1f}" for edge in (left, top, right - left, bottom - top)),
+            *(f"{edge:.0f}" for edge in (left, top, right - left, bottom - top)),
         )
-        for box in image.boxes[:MAX_LISTED]
+        for box in boxes
         for left, top, right, bottom in [box.corners]
     ]
-    return table(("class", "", "confidence", "IoU", "left", "top", "width", "height"), rows)
-
-
-def image_list(images: Sequence[ShownImage], picture_of: Callable[[str], str]) -> str:
-    """Pictures with their boxes drawn and listed. `picture_of` gives the data URI of the image at an address, or ""."""
-    if not images:
+    if not rows:
         return ""
-    legend = " · ".join(f'<b style="border-bottom:3px solid {colour}">{what}</b>' for what, colour in _COLOURS.items())
-    parts = [
-        f'<h3>{escape(image.data_row_id)}</h3><div class="charts">{drawing(image, picture_of(image.content))}'
-        f"{listing(image)}</div>"
-        for image in images[:MAX_EXAMPLES]
-    ]
-    return f'<p class="note">{legend}</p>{"".join(parts)}'
+    head = ("class", "is", "confidence", "IoU", "left", "top", "width", "height")
+    listed = table(head, rows, f"Boxes of data row {example.data_row_id}, in pixels")
+    return f"<details><summary>Boxes, {len(boxes)} of {sum(example.seen.counts.values())}</summary>{listed}</details>"
+
+
+def _look(pictures: Pictures | None) -> Look[ShownImage]:
+    def shown(example: Example[ShownImage]) -> tuple[str, str]:
+        picture = pictures.of(example.seen.content) if pictures else ""
+        return drawing(example, picture), f"<p>{escape(example.seen.told)}</p>{listing(example)}"
+
+    legend = " · ".join(
+        f'<b style="border-bottom:3px {line} {colour}">{what}</b>' for what, (colour, _, line) in _LINES.items()
+    )
+    cut = f"At most {MAX_DRAWN} boxes of a picture are drawn, mistakes before hits."
+    rule = f" {pictures.rule}" if pictures else ""
+    return Look(answer_rules("boxes"), shown, f'<p class="note">{legend}. {escape(cut + rule)}</p>')
 
 
 def box_page(
-    title: str, report: AnswerReport, images: Sequence[ShownImage], picture_of: Callable[[str], str] = lambda _: ""
+    title: str, report: AnswerReport, galleries: Galleries[ShownImage], pictures: Pictures | None = None
 ) -> str:
-    """The whole report. `picture_of` as in image_list."""
+    """The whole report."""
     splits, shown = report.splits, report.shown
     figures = splits.get(shown, {})
     sections = [("In short", cards(report, float(figures.get("f1", 0.0))) + headline_table(splits))]
@@ -129,7 +142,6 @@ def box_page(
         sections += [
             (f"Average precision ({shown})", precision_table(figures)),
             (f"Hits and misses ({shown}): IoU of {figures['iou']:g}, confidence of {confidence}", class_table(figures)),
-            *answer_sections(report),
-            (f"Pictures ({shown}), those with the most mistakes first", image_list(images, picture_of)),
+            *answer_sections(report, galleries, _look(pictures)),
         ]
     return page(title, [*sections, *closing_sections(report)])

@@ -1,6 +1,5 @@
 """What inference of named entities leaves behind: predictions, metrics, report, and rows in Labelbox."""
 
-import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,10 +14,11 @@ from jobkit.manifest import ManifestRow
 from jobkit.ner.baseline import KnownNames
 from jobkit.ner.dataset import entities_of, unit_of_row
 from jobkit.ner.evaluation import EntityEvaluation, Match
-from jobkit.ner.report import MAX_EXAMPLES, Example, entity_page
+from jobkit.ner.report import MarkedText, entity_page, excerpt
 from jobkit.ner.spans import Entity, Units, location_of
 from jobkit.report.answer_page import AnswerReport
-from jobkit.report.answers import Answer, AnswerStatistics
+from jobkit.report.answers import Answer, AnswerStatistics, judged_answers
+from jobkit.report.gallery import Galleries
 from jobkit.report.outcomes import Outcomes
 from jobkit.run_notes import unused_of
 from jobkit.sinks import SinkChoice
@@ -26,7 +26,6 @@ from jobkit.splits import TEST
 from jobkit.storage import Storage
 
 METRIC_NAME = "entity_exact"
-MAX_TEXT = 1000  # of a text in the report
 _SHOWN = ("micro_f1", "macro_f1", "overlap_micro_f1", "majority_baseline")
 
 
@@ -46,11 +45,11 @@ class EntityOutput:
         self._classes = {entry.display_name: entry for entry in classes}
         self._names = names
         self._minimum = upload_min_confidence
-        self._examples: list[tuple[int, str, Example]] = []
         self.model_run_id = model_run_id
         self.evaluation = EntityEvaluation(self._classes)
         self.baseline = EntityEvaluation(self._classes)
         self.statistics: dict[str, AnswerStatistics] = {}
+        self.galleries = Galleries[MarkedText]()
         self.outcomes = Outcomes()
         self.rows_by_split: dict[str, list[int]] = {}  # [labelled, without a label]
         self.counts = dict.fromkeys(
@@ -72,8 +71,6 @@ class EntityOutput:
         else:
             self._count(row, matched)
             yield from self._metric_rows(row.data_row_id, matched)
-            if row.split == TEST:
-                self._remember(row, matched)
 
     def _prediction_rows(self, row: ManifestRow, found: Sequence[Entity]) -> Iterator[Row]:
         """A class that left the ontology is counted, not fatal."""
@@ -103,7 +100,7 @@ class EntityOutput:
             yield confusion_row(data_row_id, self._classes[name].name, _confusion(name, matched), METRIC_NAME)
 
     def _count(self, row: ManifestRow, matched: Match) -> None:
-        """Notes the exact match for intervals, curves and later comparisons."""
+        """Notes the exact match for intervals, curves, lists of rows and later comparisons."""
         answers = [Answer(one.name, one.confidence, True) for one in matched.right]
         answers += [Answer(one.name, one.confidence, False) for one in matched.wrong]
         labelled: dict[str, int] = {}
@@ -112,19 +109,7 @@ class EntityOutput:
         statistics = self.statistics.setdefault(row.split, AnswerStatistics())
         truth = sorted((one.start, one.end, one.name) for one in (*matched.right, *matched.missed))
         self.outcomes.add(row, truth, *statistics.add(answers, labelled))
-
-    def _remember(self, row: ManifestRow, matched: Match) -> None:
-        """Keeps the rows with most mistakes for the report."""
-        mistakes = len(matched.wrong) + len(matched.missed)
-        example = Example(row.data_row_id, row.content[:MAX_TEXT], matched)
-        heapq.heappush(self._examples, (mistakes, row.data_row_id, example))
-        if len(self._examples) > MAX_EXAMPLES:
-            heapq.heappop(self._examples)
-
-    def examples(self) -> list[Example]:
-        """The rows kept, those with most mistakes first."""
-        ordered = sorted(self._examples, key=lambda item: (-item[0], item[1]))
-        return [example for _, _, example in ordered]
+        self.galleries.add(row, judged_answers(answers, len(truth)), lambda: excerpt(row.content, matched))
 
     def metrics(self) -> dict[str, Any]:
         """The figures of each split, with the baseline beside the model."""
@@ -146,6 +131,25 @@ def _confusion(name: str, matched: Match) -> dict[str, list[int]]:
     return counts
 
 
+def report_page(
+    output: EntityOutput, splits: Mapping[str, Any], dataset: Mapping[str, Any], around: Surroundings
+) -> tuple[Mapping[str, Any], str]:
+    """metrics.json's `statistics`, and report.html. `splits` is what output.metrics() gave, `dataset` is
+    dataset_report.json."""
+    report = AnswerReport(
+        which="entities",
+        splits=splits,
+        statistics=output.statistics,
+        dataset=dataset,
+        rows=output.rows_by_split,
+        told=around.told,
+        parameters=around.parameters,
+        artifacts=around.artifacts,
+        comparison=around.comparison,
+    )
+    return report.to_json(), entity_page(around.title, report, output.galleries)
+
+
 def finish(
     output: EntityOutput,
     report: Mapping[str, Any],
@@ -164,18 +168,7 @@ def finish(
         headline["majority_baseline"] = splits[TEST]["majority_baseline"]
 
     def page(around: Surroundings) -> tuple[Mapping[str, Any], str]:
-        shown = AnswerReport(
-            which="entities",
-            splits=splits,
-            statistics=output.statistics,
-            dataset=report,
-            rows=output.rows_by_split,
-            told=around.told,
-            parameters=around.parameters,
-            artifacts=around.artifacts,
-            comparison=around.comparison,
-        )
-        return shown.to_json(), entity_page(around.title, shown, output.examples())
+        return report_page(output, splits, report, around)
 
     beside = unused_of(report)
     found = Findings(output.model_run_id, output.counts, output.outcomes, splits, headline, _SHOWN, beside)

@@ -1,14 +1,18 @@
 """report.html of named entities: figures with the baseline beside them, and texts with what was found and missed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
+from typing import NamedTuple
 
 from jobkit.ner.evaluation import OVERLAP, Match
 from jobkit.report.answer_page import AnswerReport, answer_sections, cards, closing_sections
-from jobkit.report.page import class_table, framed, page, short, table
+from jobkit.report.answers import answer_rules
+from jobkit.report.gallery import Example, Galleries, Look
+from jobkit.report.page import class_table, page, short, table
 
-MAX_EXAMPLES = 40
+MAX_LETTERS = 600  # of a text
+MAX_MARKS = 50  # in a text
+MAX_NAME = 60
+BEFORE = 100  # letters shown before the first mark of a text that is too long to be shown whole
 
 _HEADLINES = (
     ("rows", "rows"),
@@ -21,58 +25,77 @@ _HEADLINES = (
     ("row_accuracy", "rows all right"),
     ("rows_without_prediction", "rows without prediction"),
 )
-_COLOURS = {"right": "#d9f2df", "wrong": "#fbe0dd", "missed": "#fff1c9"}
 _SIGNS = {"right": "✓", "wrong": "✗", "missed": "○"}  # colours alone are not seen by everybody
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One text (perhaps its beginning) with what was made of it."""
+class Marked(NamedTuple):
+    """An entity in a text: right, wrong or missed."""
 
-    data_row_id: str
+    start: int
+    end: int
+    kind: str
+    name: str
+    confidence: float
+
+
+class MarkedText(NamedTuple):
+    """A text, or the part of it that was kept, with the entities that begin in it; places are in that part."""
+
     text: str
-    matched: Match
+    marks: tuple[Marked, ...]
+    before: bool = False
+    after: bool = False
 
 
-def marked(text: str, matched: Match) -> str:
-    """The text as HTML: right entities green, wrong ones red, missed ones yellow. Entities that overlap stand one
-    after the other; those beyond the text's shown part are left out."""
+def excerpt(text: str, matched: Match) -> MarkedText:
+    """What is kept of a text: of a long one a part that holds the first mistake, or else the first entity."""
     marks = sorted(
-        (entity.start, entity.end, kind, entity)
+        Marked(one.start, one.end, kind, one.name, one.confidence)
         for kind, entities in (("right", matched.right), ("wrong", matched.wrong), ("missed", matched.missed))
-        for entity in entities
+        for one in entities
     )
-    parts, shown = [], 0
-    for start, end, kind, entity in marks:
-        if start >= len(text):
-            break
-        parts.append(escape(text[shown:start]))
-        sure = "" if kind == "missed" else f" {entity.confidence:.2f}"
+    first = min(marks, key=lambda mark: (mark.kind == "right", mark.start), default=None)
+    start = 0
+    if len(text) > MAX_LETTERS and first:
+        start = max(0, min(first.start - BEFORE, len(text) - MAX_LETTERS))
+    end = start + MAX_LETTERS
+    inside = [mark for mark in marks if start <= mark.start < end][:MAX_MARKS]
+    moved = tuple(mark._replace(start=mark.start - start, end=min(mark.end, end) - start) for mark in inside)
+    return MarkedText(text[start:end], moved, start > 0, end < len(text))
+
+
+def marked(seen: MarkedText) -> str:
+    """The text as HTML, its entities marked. Of those that overlap the later one repeats what they share."""
+    parts, shown = ["… " if seen.before else ""], 0
+    for mark in seen.marks:
+        parts.append(escape(seen.text[shown : mark.start]))
+        sure = "" if mark.kind == "missed" else f" {mark.confidence:.2f}"
         parts.append(
-            f'<mark style="background:{_COLOURS[kind]}" title="{kind}">{escape(text[start:end])}'
-            f"<sub>{_SIGNS[kind]} {escape(short(entity.name))}{sure}</sub></mark>"
+            f'<mark class="{mark.kind}">{escape(seen.text[mark.start : mark.end])}'
+            f"<sub>{_sign(mark.kind)} {escape(short(mark.name, MAX_NAME))}{sure}</sub></mark>"
         )
-        shown = max(shown, end)
-    parts.append(escape(text[shown:]))
+        shown = max(shown, mark.end)
+    parts += [escape(seen.text[shown:]), " …" if seen.after else ""]
     return "".join(parts)
 
 
-def _example_table(examples: Sequence[Example]) -> str:
-    if not examples:
-        return ""
+def _sign(kind: str) -> str:
+    return f'<span aria-hidden="true">{_SIGNS[kind]}</span><span class="unseen">{kind}:</span>'
+
+
+def _shown(example: Example[MarkedText]) -> tuple[str, str]:
+    return "", f'<p class="marked">{marked(example.seen) or "(empty text)"}</p>'
+
+
+def _look() -> Look[MarkedText]:
     legend = " ".join(
-        f'<mark style="background:{colour}">{_SIGNS[kind]} {kind}</mark>' for kind, colour in _COLOURS.items()
+        f'<mark class="{kind}"><span aria-hidden="true">{sign}</span> {kind}</mark>' for kind, sign in _SIGNS.items()
     )
-    lines = "".join(
-        f'<tr><th scope="row">{escape(short(one.data_row_id))}</th><td class="text" style="white-space:pre-wrap">'
-        f"{marked(one.text, one.matched)}</td></tr>"
-        for one in examples[:MAX_EXAMPLES]
-    )
-    head = '<thead><tr><th scope="col">data row</th><th scope="col" class="text">text</th></tr></thead>'
-    return f'<p class="note">{legend}</p>{framed(f"{head}<tbody>{lines}</tbody>", "Texts with what was found")}'
+    cut = f"Of a text at most {MAX_LETTERS} characters and {MAX_MARKS} entities are shown, from its first mistake on."
+    return Look(answer_rules("entities"), _shown, f'<p class="note">{legend} {cut}</p>')
 
 
-def entity_page(title: str, report: AnswerReport, examples: Sequence[Example]) -> str:
+def entity_page(title: str, report: AnswerReport, galleries: Galleries[MarkedText]) -> str:
     """The report of a run."""
     splits, shown = report.splits, report.shown
     rows = [[name, *(figures[key] for key, _ in _HEADLINES)] for name, figures in splits.items()]
@@ -84,7 +107,6 @@ def entity_page(title: str, report: AnswerReport, examples: Sequence[Example]) -
         sections += [
             (f"Classes, exactly right ({shown})", class_table(figures)),
             (f"Classes, right by overlap ({shown})", class_table(figures[OVERLAP])),
-            *answer_sections(report),
-            ("Texts of the test split, those with most mistakes first", _example_table(examples)),
+            *answer_sections(report, galleries, _look()),
         ]
     return page(title, [*sections, *closing_sections(report)])

@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import Any, TypeVar
 
 from jobkit.report.answers import AnswerStatistics, answers_json
 from jobkit.report.data import data_section
+from jobkit.report.gallery import Galleries, Look, gallery_sections
 from jobkit.report.run import run_section
 from jobkit.report.sections import between, calibration_section, card, threshold_section
 from jobkit.splits import TEST, VALIDATION
+
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ def cards(report: AnswerReport, f1: float, baseline: tuple[float, str] | None = 
     return f'<p>{escape(told)}</p><ul class="cards">{"".join(shown)}</ul>'
 
 
-def answer_sections(report: AnswerReport) -> list[tuple[str, str]]:
-    """Confidence threshold and calibration of the shown split."""
+def answer_sections(report: AnswerReport, galleries: Galleries[Shown], look: Look[Shown]) -> list[tuple[str, str]]:
+    """Confidence threshold and calibration of the shown split, and the rows to look at."""
     shown = report.shown
     if not shown:
         return []
@@ -74,6 +77,7 @@ def answer_sections(report: AnswerReport) -> list[tuple[str, str]]:
     return [
         (f"Confidence threshold ({shown})", threshold_section(every, found.curve, report.splits[shown], curve)),
         (f"Calibration ({shown})", calibration_section(f"every one of the {report.which} found", found.calibration)),
+        *gallery_sections(galleries, shown, look),
     ]
 
 

@@ -3,10 +3,11 @@
 Streamed: memory by classes and not by rows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from jobkit.evaluation import DIGITS
+from jobkit.report.gallery import HITS, MISTAKES, SUSPECT_CONFIDENCE, SUSPECTS, UNCERTAIN, Judgement
 from jobkit.report.statistics import SEED, Calibration, Interval, Resampling, ThresholdCurve, wilson
 
 
@@ -50,6 +51,31 @@ class AnswerStatistics:
     def intervals(self) -> dict[str, Interval]:
         """95 % intervals by the figure's name in metrics.json."""
         return {"row_accuracy": wilson(self.exact, self.rows), **self.resampling.intervals()}
+
+
+def judged_answers(answers: Collection[Answer], labelled: int, least: float = 0.0) -> Judgement:
+    """A row with so many labelled answers. The model's below `least` are no mistakes, but show that it wavers."""
+    said = [one for one in answers if one.confidence >= least]
+    wrong = [one.confidence for one in said if not one.right]
+    mistakes = len(wrong) + labelled - (len(said) - len(wrong))
+    return Judgement(
+        mistake=(mistakes, max(wrong, default=0.0)) if mistakes else None,
+        hit=bool(said) and not mistakes,
+        sureness=min((abs(one.confidence - 0.5) for one in answers), default=None),
+        dissent=max(wrong, default=None),
+    )
+
+
+def answer_rules(which: str) -> dict[str, str]:
+    """Which rows a list shows; `which` is what is counted."""
+    return {
+        MISTAKES: f" with mistakes, those with most wrong and missed {which} first; of equal ones, that with the "
+        "surest wrong one.",
+        UNCERTAIN: f", those first where one of the {which} found has a confidence nearest to 0.5; right or wrong.",
+        HITS: f" where {which} were found, all of them right and none missed, drawn by a hash of their data row id.",
+        SUSPECTS: f" of any split where the model finds with at least {SUSPECT_CONFIDENCE:g} what nobody labelled so, "
+        "the surest first. The model may be wrong, or the label.",
+    }
 
 
 def answers_json(found: AnswerStatistics) -> dict[str, object]:

@@ -1,13 +1,14 @@
 """report.html of a classification run, texts and images alike: results, rows to look at, data, and the run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 from jobkit.evaluation import DIGITS
+from jobkit.report.choices import Choice, choice_look
 from jobkit.report.data import data_section
-from jobkit.report.gallery import HITS, MISTAKES, SUSPECTS, UNCERTAIN, Example, Galleries, gallery, rule
+from jobkit.report.gallery import Galleries, Pictures, gallery_sections
 from jobkit.report.page import class_table, confusion_table, headline_table, page
 from jobkit.report.run import run_section
 from jobkit.report.sections import between, calibration_section, card, threshold_section
@@ -16,13 +17,6 @@ from jobkit.splits import TEST, VALIDATION
 
 _WHICH = {True: "the best answer of each row", False: "all answers of all classes together"}
 _SURE = {True: "the best answer of each row", False: "every answer that the model gave"}
-Picture = Callable[[Example], str]
-_GALLERIES = (
-    (MISTAKES, "Worst mistakes"),
-    (UNCERTAIN, "Most uncertain"),
-    (HITS, "Hits"),
-    (SUSPECTS, "Labels that look wrong"),
-)
 
 
 @dataclass(frozen=True)
@@ -37,21 +31,21 @@ class ClassificationReport:
     parameters  the job's arguments
     comparison  the section on an earlier run; "" without one
     artifacts   the files that belong to the run
-    picture     gives the data URI of an example's image; None for texts
+    pictures    small copies of the images; None for texts
     """
 
     title: str
     single: bool
     splits: Mapping[str, Mapping[str, Any]]
     statistics: Mapping[str, SplitStatistics]
-    galleries: Galleries
+    galleries: Galleries[Choice]
     dataset: Mapping[str, Any]
     rows: Mapping[str, Sequence[int]] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
     comparison: str = ""
-    picture: Picture | None = None
+    pictures: Pictures | None = None
 
     @property
     def shown(self) -> str:
@@ -95,10 +89,8 @@ def classification_page(report: ClassificationReport, figures: Mapping[str, Any]
                 threshold_section(_WHICH[report.single], found.curve, counts, _validation(report)),
             ),
             (f"Calibration ({shown})", calibration_section(_SURE[report.single], found.calibration)),
+            *gallery_sections(report.galleries, shown, choice_look(report.pictures, single=report.single)),
         ]
-        for kind, heading in _GALLERIES:
-            where = "all splits" if kind == SUSPECTS else shown
-            sections.append((f"{heading} ({where})", _gallery(report, kind)))
     sections += [
         ("Compared with an earlier run (test)", report.comparison),
         ("Data", data_section(report.dataset, report.rows)),
@@ -133,11 +125,3 @@ def _headline(report: ClassificationReport, figures: Mapping[str, Any]) -> str:
 def _validation(report: ClassificationReport) -> ThresholdCurve | None:
     found = report.statistics.get(VALIDATION)
     return found.curve if found and report.shown != VALIDATION else None
-
-
-def _gallery(report: ClassificationReport, kind: str) -> str:
-    examples = report.galleries.of(kind, report.shown)
-    told = rule(kind, single=report.single)
-    if not examples:
-        return f"<p>{escape(told)}</p><p>There is none.</p>"
-    return f'<p class="note">{escape(told)}</p>{gallery(examples, report.picture)}'

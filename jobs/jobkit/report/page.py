@@ -9,7 +9,6 @@ from jobkit.report.style import STYLE
 
 MAX_CONFUSION_CLASSES = 20  # a wider matrix is no longer read by anybody
 MAX_CLASSES = 500
-MAX_EXAMPLES = 50
 MAX_TEXT = 300
 MAX_NAME = 120
 OTHERS = "all others"

@@ -41,12 +41,23 @@ svg.chart text.word{font-weight:600;paint-order:stroke;stroke:var(--panel);strok
 list-style:none}
 .gallery li{border:1px solid var(--line);border-radius:.5rem;padding:.6rem .8rem;display:flex;gap:.8rem;min-width:0}
 .gallery img{width:96px;height:96px;object-fit:contain;background:var(--panel);flex:none}
-.gallery div{min-width:0;overflow-wrap:anywhere}.gallery p{margin:.1rem 0}.gallery code{font-size:.8rem}
+.gallery li{flex-wrap:wrap;align-content:flex-start}
+.gallery div{min-width:0;max-width:100%;flex:1 1 8rem;overflow-wrap:anywhere}
+.gallery .scroll{overflow-wrap:normal}.gallery p{margin:.1rem 0}.gallery code{font-size:.8rem}
+.gallery .marked{white-space:pre-wrap;line-height:1.9}.gallery details{flex:none}
+mark{color:#1c2430;padding:0 .15rem;border-radius:.2rem}
+mark sub{font-size:.75rem;line-height:1;margin-left:.2rem;white-space:nowrap}
+mark.right{background:#d9f2df;border-bottom:2px solid #1a7f37}
+mark.wrong{background:#fbe0dd;border-bottom:2px dotted #cf222e}
+mark.missed{background:#fff1c9;border-bottom:2px dashed #6b4e00}
+svg.boxes{background:var(--panel);border:1px solid var(--line);max-height:14rem;flex:none}
+svg.boxes rect{fill:none;stroke-width:2;vector-effect:non-scaling-stroke}
 summary{cursor:pointer;color:var(--soft)}
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 @media (max-width:40rem){body{margin:1rem auto}th,td{padding:.25rem .4rem}}
 @media print{:root{color-scheme:light;--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--panel:#fff;--one:#0b62c4;
 --two:#a13f00;--three:#6a3fb5;--good:22 128 60;--bad:200 40 32}
 body{max-width:none;margin:0;font-size:10pt}nav{display:none}.scroll{overflow:visible}
+details::details-content{content-visibility:visible;block-size:auto}
 figure,.gallery li,.cards li,tr{break-inside:avoid}h2,h3,caption{break-after:avoid}}
 """

@@ -5,12 +5,12 @@ import io
 
 from jobkit.errors import JobError
 from jobkit.image.files import BadImageError, as_rgb, opened
-from jobkit.report.gallery import Example
+from jobkit.report.gallery import MOST
 from jobkit.storage import Storage
 
 SIDE = 96
 QUALITY = 70
-MAX_THUMBNAILS = 60
+MAX_THUMBNAILS = MOST
 MAX_READ_BYTES = 30_000_000
 
 
@@ -23,9 +23,10 @@ class Thumbnails:
         self._side = side
         self._made: dict[str, str] = {}
 
-    def of_example(self, example: Example) -> str:
-        """The data URI of a row's image, or ""."""
-        return self.of(example.content)
+    @property
+    def rule(self) -> str:
+        """What is left out, for the reader."""
+        return f"Pictures are copies of at most {self._side} pixels a side, at most {MAX_THUMBNAILS} on this page."
 
     def of(self, uri: str) -> str:
         """The data URI of the image at `uri`, or ""."""

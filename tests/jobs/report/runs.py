@@ -12,7 +12,7 @@ from jobkit.dataset_report import ClassEntry
 from jobkit.manifest import ManifestRow
 from jobkit.report.classification import ClassificationReport, classification_page, statistics_json
 
-VOID = {"meta", "img", "br", "rect", "line", "circle", "polyline"}
+VOID = {"meta", "img", "br", "line", "circle", "polyline"}
 Row = tuple[ManifestRow, Mapping[str, float] | None, tuple[str, ...]]
 
 

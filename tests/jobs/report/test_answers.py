@@ -8,7 +8,8 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
 from jobkit.report.answer_page import AnswerReport, answer_sections, cards, closing_sections
-from jobkit.report.answers import Answer, AnswerStatistics
+from jobkit.report.answers import Answer, AnswerStatistics, answer_rules, judged_answers
+from jobkit.report.gallery import Galleries, Judgement, Look
 from jobkit.report.page import page
 from tests.jobs.report.runs import Page
 
@@ -71,7 +72,7 @@ def test_a_page_has_intervals_curves_calibration_data_and_run() -> None:
     )
     sections = [
         ("In short", cards(report, 0.5, (0.25, "names looked up"))),
-        *answer_sections(report),
+        *answer_sections(report, Galleries[str](), Look(answer_rules("entities"), lambda _: ("", ""))),
         *closing_sections(report),
     ]
     shown = Page(page("A run", sections))
@@ -92,5 +93,27 @@ def test_a_page_has_intervals_curves_calibration_data_and_run() -> None:
 
 def test_a_run_without_a_labelled_row_has_a_page() -> None:
     report = AnswerReport("boxes", {}, {}, {"rows": {"seen": 0, "labelled": 0}})
-    assert report.to_json() == {} and answer_sections(report) == []
+    assert report.to_json() == {} and answer_sections(report, Galleries[str](), Look({}, lambda _: ("", ""))) == []
     assert "No labelled row" in cards(report, 0.0)
+
+
+SURE, HALF, LOW = Answer("city", 0.95, True), Answer("city", 0.52, True), Answer("city", 0.3, False)
+WRONG, UNSURE = Answer("city", 0.97, False), Answer("city", 0.6, False)
+
+
+@pytest.mark.parametrize(
+    ("answers", "labelled", "expected"),
+    [
+        pytest.param([], 0, Judgement(), id="nothing to say of it"),
+        pytest.param([SURE], 1, Judgement(None, True, 0.45), id="a hit"),
+        pytest.param([SURE, HALF], 2, Judgement(None, True, 0.02), id="a hit that wavers"),
+        pytest.param([], 2, Judgement((2, 0.0)), id="all missed"),
+        pytest.param([SURE, WRONG], 3, Judgement((3, 0.97), False, 0.45, 0.97), id="one wrong, two missed"),
+        pytest.param([UNSURE], 0, Judgement((1, 0.6), False, 0.1, 0.6), id="nothing was there"),
+        pytest.param([LOW], 0, Judgement(None, False, 0.2), id="below the least confidence: not said"),
+    ],
+)
+def test_a_row_is_judged_by_its_answers(answers: list[Answer], labelled: int, expected: Judgement) -> None:
+    found = judged_answers(answers, labelled, 0.5)
+    assert (found.mistake, found.hit, found.dissent) == (expected.mistake, expected.hit, expected.dissent)
+    assert found.sureness == (expected.sureness if expected.sureness is None else pytest.approx(expected.sureness))

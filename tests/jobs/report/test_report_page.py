@@ -169,7 +169,7 @@ def test_the_galleries_hold_what_their_rules_say() -> None:
     assert ids[SUSPECTS] == ["wrong in training", "surely wrong"]
     many = output_of(NAMES, single_rows(NAMES, 500)).galleries
     assert all(len(many.of(kind, "test")) == LIMITS[kind] for kind in (MISTAKES, UNCERTAIN, HITS))
-    best = [one.said[0][1] for one in many.of(MISTAKES, "test")]
+    best = [one.seen.said[0][1] for one in many.of(MISTAKES, "test")]
     assert best == sorted(best, reverse=True)
 
 
