@@ -70,10 +70,11 @@ chaos: $(VENV)/dev.stamp ## Twenty runs at once while all around them breaks: ma
 	done
 
 # In its own folder under .local: it is of another licence than this, and large.
-test-accessibility: $(VENV)/dev.stamp ## axe-core over the console in Chromium; npm fetches it (AXE_CORE=/path/to/axe.min.js)
+test-accessibility: $(VENV)/dev.stamp ## axe-core over console and reports in Chromium; npm fetches it (AXE_CORE=/path/to/axe.min.js)
 	@[ -n "$(AXE_CORE)" ] || [ -f .local/axe/package/axe.min.js ] || { mkdir -p .local/axe && cd .local/axe && \
 	  npm pack --silent axe-core@$(AXE_VERSION) >/dev/null && tar xzf axe-core-$(AXE_VERSION).tgz; }
-	AXE_CORE="$(or $(AXE_CORE),$(CURDIR)/.local/axe/package/axe.min.js)" $(PY) -m pytest tests/local/test_console.py -k shut_out
+	AXE_CORE="$(or $(AXE_CORE),$(CURDIR)/.local/axe/package/axe.min.js)" $(PY) -m pytest -k shut_out \
+	  tests/local/test_console.py tests/jobs/report/test_in_chromium.py
 
 check: $(VENV)/dev.stamp ## Lint, format and types; terraform's too where it is installed
 	$(VENV)/bin/ruff check .

@@ -119,7 +119,8 @@ class Browser:
         """What axe-core (https://github.com/dequelabs/axe-core) finds wrong in the page, the worst kinds only."""
         self.run(axe.read_text(encoding="utf-8") + "; true")
         found = self.run(
-            "axe.run().then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
+            "axe.run({resultTypes: ['violations']})"
+            ".then(r => r.violations.filter(v => ['serious', 'critical'].includes(v.impact))"
             ".flatMap(v => v.nodes.map(n => v.id + ': ' + n.html.slice(0, 200) + ' ' + n.failureSummary)))"
         )
         return [str(problem) for problem in found]

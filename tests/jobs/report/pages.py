@@ -136,10 +136,10 @@ def choice_page(rows: Iterable[Row], *, single: bool = True, pictures: Copies | 
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "one class a text": lambda: choice_page(single_rows(NAMES, 80)),
-    "several classes a text": lambda: choice_page(several_rows(NAMES, 80), single=False),
-    "one class a picture": lambda: choice_page(single_rows(NAMES, 80), pictures=Copies()),
-    "several classes a picture": lambda: choice_page(several_rows(NAMES, 80), single=False, pictures=Copies()),
-    "entities": lambda: entity_page(texts(60)),
-    "boxes": lambda: box_page(random_images(3, images=60, crowds=False)),
+    "one class a text": lambda: choice_page(single_rows(NAMES, 40)),
+    "several classes a text": lambda: choice_page(several_rows(NAMES, 40), single=False),
+    "one class a picture": lambda: choice_page(single_rows(NAMES, 40), pictures=Copies()),
+    "several classes a picture": lambda: choice_page(several_rows(NAMES, 40), single=False, pictures=Copies()),
+    "entities": lambda: entity_page(texts(30)),
+    "boxes": lambda: box_page(random_images(3, images=16, crowds=False)),
 }
