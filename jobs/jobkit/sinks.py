@@ -148,7 +148,8 @@ class ModelRunSink:
         return _state_of(self._run.add_predictions(name=name, predictions=chunk))
 
     def _send_chunk(self, name: str, chunk: list[Row]) -> Counter[str]:
-        """Sends one chunk and waits for it; the reasons of the rows that were refused.
+        """Sends one chunk and waits for it; the reasons of the rows that were refused: all of them where Labelbox ended
+        the import badly, which is no reason to keep the other chunks from it.
 
         Safe to repeat because an import of this name is looked for first. Always the SDK's list form: its path form
         sends an empty file when the first try fails.
@@ -158,7 +159,11 @@ class ModelRunSink:
             found = self._find(name)
             return self._create(name, chunk) if found is None else found
 
-        return self._row_errors(self._wait(name, patiently(create_or_adopt, PATIENCE_S)))
+        state = self._wait(name, patiently(create_or_adopt, PATIENCE_S))
+        if state["state"] != "FINISHED":
+            say("Labelbox ended an import badly", severity="WARNING", name=name, state=state["state"])
+            return Counter({f"Labelbox ended the import as {state['state']}": len(chunk)})
+        return self._row_errors(state)
 
     def _find(self, name: str) -> dict[str, Any] | None:
         """The import's state by its name; None where Labelbox has none (it says so by null or by an error)."""
@@ -182,8 +187,6 @@ class ModelRunSink:
             time.sleep(self._poll_s)
             found = patiently(partial(self._find, name), PATIENCE_S)
             state = state if found is None else found
-        if state["state"] != "FINISHED":
-            raise JobError(f"Labelbox ended the import '{name}' as {state['state']}.")
         return state
 
     def _row_errors(self, state: dict[str, Any]) -> Counter[str]:

@@ -85,19 +85,21 @@ class Imports:
     def _make(self, kind: str, parent: str, name: str, content: bytes, destination: Destination) -> dict[str, object]:
         identity = str(uuid4())
         slow = 2 if self._board.now().slow_imports else 0
-        body: dict[str, object] = {"at": now_text(), "looks_left": slow, "rows": 0, "failures": 0}
+        failed = self._board.take_one("failed_imports")
+        body: dict[str, object] = {"at": now_text(), "looks_left": slow, "rows": 0, "failures": 0, "failed": failed}
         folder = self._folder / identity
         with self._store.transaction():
             if not self._store.add_import(identity, kind, parent, name, body):
                 raise Conflict(f"An import named {name!r} already exists.")
             folder.mkdir(parents=True)
             (folder / "input.ndjson").write_bytes(content)
-            judge = Judge(
-                destination, identity, self._store.accepted_keys(parent, "metric") if kind == MODEL_RUN else {}
-            )
-            rows, failures = self._judge(judge, folder, parent if kind == MODEL_RUN else "")
-            body |= {"rows": rows, "failures": failures}
-            self._store.update_import(identity, body)
+            if not failed:
+                judge = Judge(
+                    destination, identity, self._store.accepted_keys(parent, "metric") if kind == MODEL_RUN else {}
+                )
+                rows, failures = self._judge(judge, folder, parent if kind == MODEL_RUN else "")
+                body |= {"rows": rows, "failures": failures}
+                self._store.update_import(identity, body)
         return self._shown({"id": identity, "name": name, **body}, parent)
 
     def _judge(self, judge: Judge, folder: Path, run_id: str) -> tuple[int, int]:
@@ -144,4 +146,6 @@ class Imports:
 
 
 def _state(entry: dict[str, object]) -> tuple[str, str]:
+    if entry.get("failed") and not entry["looks_left"]:
+        return "FAILED", "50%"
     return _PROGRESS[int(str(entry["looks_left"]))]

@@ -33,6 +33,8 @@ class Switches:
     """An export stays IN_PROGRESS for so many looks at its task (the SDK's export() itself takes the first)."""
     slow_imports: bool = False
     """An import is RUNNING at 0 % when made and at 50 % on the first look, and FINISHED on the second."""
+    failed_imports: int = 0
+    """The next so many imports end as FAILED, without a word about their rows."""
     expire_urls_s: float = 0.0
     """Signed URLs, and then also those of files in rows, are good for so long only; 0: a day, and files for ever."""
     export_chunk_bytes: int = 10_000_000

@@ -99,6 +99,14 @@ def test_an_import_that_never_ends_is_given_up_after_our_own_deadline(labelbox: 
     assert "did not finish" in outcome.reasons[0]
 
 
+def test_a_chunk_that_labelbox_gives_up_costs_its_own_rows_alone(labelbox: LabelboxStandIn) -> None:
+    labelbox.set(failed_imports=1, slow_imports=True)
+    outcome = sink(chunk_rows=20).send([prediction(f"row{n}") for n in range(50)])
+    assert (outcome.state, outcome.sent, outcome.refused) == (PARTLY, 30, 20)
+    assert outcome.reasons == ("Labelbox ended the import as FAILED (20)",)
+    assert labelbox.run_state(exports.RUN_ID)["predictions"] == 30
+
+
 def test_a_rate_limit_is_waited_out(labelbox: LabelboxStandIn) -> None:
     labelbox.set(rate_limit=2)
     assert sink().send([prediction("row1")]) == SinkOutcome(ACCEPTED, 1)
