@@ -8,14 +8,12 @@ from jobkit.arguments import Arguments
 from jobkit.classification import POLICIES, comma_list
 from jobkit.ending import Ending, Result
 from jobkit.errors import BadConfiguration, shorten
-from jobkit.fetch import in_order
 from jobkit.labelbox import export_rows, ontology, require_rows, split_map
 from jobkit.ner.dataset import EntityDataset, EntityRules
 from jobkit.ner.labels import ENTITY_TOOL
 from jobkit.ontology import Tool, choose_tools
-from jobkit.progress import Progress
 from jobkit.storage import Storage
-from jobkit.text.etl import SplitFinder, announced, reader_of
+from jobkit.text.etl import SplitFinder, announced, collect, reader_of
 
 REQUIRED = ("model-run-id", "output-uri")
 OPTIONAL = {
@@ -47,16 +45,9 @@ def prepare(arguments: Arguments, ending: Ending, client: labelbox.Client, stora
     tools = choose_tools(ontology(client, model_run_id), ENTITY_TOOL)
     chosen = chosen_tools(tools, comma_list(arguments.text("classes"), (tool.name for tool in tools)))
     splits = SplitFinder(lambda: split_map(client, model_run_id), arguments.flag("make-split"))
-    progress = Progress("Preparing rows")
     rows = announced(export_rows(client, model_run_id), ending)
     with EntityDataset(tools, chosen, rules) as dataset, reader_of(model_run_id, storage) as reader:
-        for row, content in in_order(reader.read, rows, reader.quick):
-            progress.step()
-            if content.reason:
-                dataset.skip(row, content.reason)
-            else:
-                dataset.add(row, content.text, splits.split(row))
-        progress.finish()
+        collect(rows, dataset, reader, splits)
         require_rows(dataset.report.rows, model_run_id)
         written = dataset.write(storage, arguments.folder("output-uri"))
         unused = dataset.skipped_entities.counts.total()

@@ -1,15 +1,17 @@
 """ETL of a text classification question: export in, Vertex's text JSONL, manifest and report out."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Protocol
 
 import labelbox
 
 from jobkit.arguments import Arguments
 from jobkit.choice_dataset import ChoiceDataset, ChoiceRules
 from jobkit.classification import POLICIES, comma_list
+from jobkit.duplicates import REPEATED, SeenRows
 from jobkit.ending import Ending, Result
 from jobkit.export import ExportRow
 from jobkit.fetch import FetchRules, in_order
@@ -84,6 +86,30 @@ def announced(rows: Iterator[ExportRow], ending: Ending) -> Iterator[ExportRow]:
         yield row
 
 
+class Dataset(Protocol):
+    """What takes rows."""
+
+    def add(self, row: ExportRow, content: str, split: str) -> None:
+        """Takes a row whose content can be predicted."""
+
+    def skip(self, row: ExportRow, reason: str) -> None:
+        """Notes a row that is not used."""
+
+
+def collect(rows: Iterable[ExportRow], dataset: Dataset, reader: TextReader, splits: SplitFinder) -> None:
+    """Puts every row into the data set, in the export's order; of a data row that comes twice, the first."""
+    progress, seen = Progress("Preparing rows"), SeenRows()
+    for row, content in in_order(reader.read, rows, reader.quick):
+        progress.step()
+        if row.data_row_id and seen.again(row.data_row_id):
+            dataset.skip(row, REPEATED)
+        elif content.reason:
+            dataset.skip(row, content.reason)
+        else:
+            dataset.add(row, content.text, splits.split(row))
+    progress.finish()
+
+
 @contextmanager
 def reader_of(model_run_id: str, storage: Storage) -> Iterator[TextReader]:
     """A reader of the run's texts, by the deployment's rules. Signed URLs that expire meanwhile are renewed, through a
@@ -106,16 +132,9 @@ def prepare(arguments: Arguments, ending: Ending, client: labelbox.Client, stora
     names = (option.name for option in question.options)
     options = choose_options(question, comma_list(arguments.text("classes"), names))
     splits = SplitFinder(lambda: split_map(client, model_run_id), arguments.flag("make-split"))
-    progress = Progress("Preparing rows")
     rows = announced(export_rows(client, model_run_id), ending)
     with ChoiceDataset(question, options, rules) as dataset, reader_of(model_run_id, storage) as reader:
-        for row, content in in_order(reader.read, rows, reader.quick):
-            progress.step()
-            if content.reason:
-                dataset.skip(row, content.reason)
-            else:
-                dataset.add(row, content.text, splits.split(row))
-        progress.finish()
+        collect(rows, dataset, reader, splits)
         require_rows(dataset.report.rows, model_run_id)
         written = dataset.write(storage, arguments.folder("output-uri"), single_line if single else multiple_line)
     report = written.report
