@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from orchestrator.automl import budget_problem
 from orchestrator.machines import fit_problem
 from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob, Pipeline
 from orchestrator.settings import Settings
@@ -33,6 +34,8 @@ def _of_job(
                 f"a budget of {budget} milli node hours is over this deployment's limit of "
                 f"{settings.max_automl_milli_node_hours}"
             )
+        if problem := budget_problem(job.objective, str(render(job.model_type, values)), budget):
+            yield problem
         return
     machine = str(render(job.machine, values)) if job.machine is not None else ""
     if machine and machine not in settings.allowed_machines:

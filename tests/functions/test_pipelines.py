@@ -9,11 +9,13 @@ import pytest
 import yaml
 from google.cloud.aiplatform_v1.types import AcceleratorType
 
+from local.vertex.automl_rules import CLASSIFICATION, DETECTION, OBJECTIVES
+from orchestrator.automl import BUDGETS, budget_problem
 from orchestrator.errors import BadDefinition
 from orchestrator.limits import limit_problems
 from orchestrator.machines import ADDED, BUILT_IN
 from orchestrator.parameters import Parameter, settle
-from orchestrator.pipelines import SHIPPED, Pipeline, dump, read_pipeline, read_pipelines
+from orchestrator.pipelines import SHIPPED, AutoMLImageTraining, Pipeline, dump, read_pipeline, read_pipelines
 from orchestrator.templates import render
 from tests.functions.world import SETTINGS, World, make_pipeline
 
@@ -293,3 +295,36 @@ def test_an_accelerator_that_does_not_fit_its_machine_is_refused_before_anything
     values, _ = settle(pipeline.parameters, {"machine": machine, "accelerator": accelerator})
     problems = limit_problems(pipeline, values, roomy)
     assert [said in problem for problem in problems] == [True] if said else not problems
+
+
+AUTOML = {
+    "single_label_classification": CLASSIFICATION,
+    "multi_label_classification": CLASSIFICATION,
+    "object_detection": DETECTION,
+}
+
+
+@pytest.mark.parametrize("objective", AUTOML)
+def test_a_budget_that_vertex_would_refuse_is_refused_before_anything_is_launched(objective: str) -> None:
+    assert BUDGETS[objective] == OBJECTIVES[AUTOML[objective]].budgets
+    pipeline = next(
+        found
+        for found in read_pipelines().values()
+        for _, job in found.jobs()
+        if isinstance(job, AutoMLImageTraining) and job.objective == objective
+    )
+    roomy = replace(SETTINGS, max_automl_milli_node_hours=10**9)
+    choices = pipeline.parameters["automl_model_type"].choices or ()
+    assert set(choices) == set(BUDGETS[objective])
+    for model_type, (least, most) in BUDGETS[objective].items():
+        for budget, fits in ((least - 1, False), (least, True), (most, True), (most + 1, False)):
+            asked = {
+                **settle(pipeline.parameters, {})[0],
+                "automl_model_type": model_type,
+                "automl_budget_milli_node_hours": budget,
+            }
+            problems = limit_problems(pipeline, asked, roomy)
+            assert [f"{model_type} takes a budget of {least} to {most}" in one for one in problems] == [True] * (
+                not fits
+            )
+    assert budget_problem(objective, "a type that nobody knows yet", 1) is None

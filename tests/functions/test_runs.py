@@ -418,6 +418,7 @@ def test_a_parameter_of_the_config_reaches_the_job_in_either_spelling() -> None:
     [
         ("text_single_classification", {"machine": "a3-megagpu-8g"}, "machine a3-megagpu-8g is not allowed"),
         ("image_single_classification", {"automl_budget_milli_node_hours": 800000}, "over this deployment's limit"),
+        ("bounding_box", {"automl_budget_milli_node_hours": 8000}, "takes a budget of 20000 to 900000"),
     ],
 )
 def test_a_config_cannot_spend_beyond_the_deployment_s_limits(model_type: str, config: dict, words: str) -> None:

@@ -116,10 +116,11 @@ def keep(
     every = display_names(tools)
     counts = {every[tool]: splits for tool, splits in collected.counts.items()}
     wanted = {every[tool.feature_schema_id]: tool for tool in chosen}
-    kept, left_out = limits.kept(counts, wanted, arguments.whole("minimum-examples", least=1))
+    minimum = arguments.whole("minimum-examples", least=1)
+    kept, left_out = limits.kept(counts, wanted, minimum)
     strict = arguments.flag("strict-classes")
     boxes = sum(collected.boxes[wanted[name].feature_schema_id] for name in kept)
-    limits.check(counts, kept, left_out, collected.pictures, boxes, strict)
+    limits.check(counts, kept, left_out, collected.pictures, boxes, strict, minimum)
     report.left_out = left_out
     report.classes = tuple(
         ClassEntry(name, wanted[name].feature_schema_id, wanted[name].name, "", RECTANGLE) for name in kept

@@ -90,7 +90,8 @@ class ImageChoices:
         kept, report.left_out = kept_labels(counts, asked, self._minimum, self._limits)
         names = {option: self._names[option] for option in self._options if self._names[option] in kept}
         images = self.images.trained(names)
-        check(counts, kept, report.left_out, self._strict, self._limits, images, TWINS[self._multi_label])
+        twin = TWINS[self._multi_label]
+        check(counts, kept, report.left_out, self._strict, self._limits, images, twin, self._minimum)
         report.left_out.update({self._names[option]: count for option, count in self._not_chosen.items()})
         report.classes = tuple(self._entry(key, name) for key, name in names.items())
         self._note(report, counts, kept)

@@ -32,7 +32,13 @@ from jobkit.text.etl import SplitFinder
 
 REQUIRED = ("model-run-id", "output-uri")
 TRAINERS = {"automl": AUTOML, "container": CONTAINER}
-OPTIONAL = {**CHOICE_PARAMETERS, "labels": "", "multi-label": "false", "trainer": "automl"}
+OPTIONAL = {
+    **CHOICE_PARAMETERS,
+    "minimum-examples": "1",  # AutoML's own limit holds beside it
+    "labels": "",
+    "multi-label": "false",
+    "trainer": "automl",
+}
 REPORT = "dataset_report.json"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jobkit.boxes.labels import LabelledBox
 from jobkit.dataset_report import describe
 from jobkit.errors import BadData, shorten
-from jobkit.image.limits import MAX_IMAGES, MAX_LABELS, Counts, kept_labels
+from jobkit.image.limits import MAX_IMAGES, MAX_LABELS, Counts, asked_in_training, kept_labels
 from jobkit.splits import SPLITS, TRAINING
 
 AUTOML = "automl"
@@ -63,12 +63,20 @@ class BoxLimits:
         return kept, {name: sum(counts.get(name, {}).values()) for name in ordered if name not in kept}
 
     def check(
-        self, counts: Counts, kept: tuple[str, ...], left_out: Mapping[str, int], images: int, boxes: int, strict: bool
+        self,
+        counts: Counts,
+        kept: tuple[str, ...],
+        left_out: Mapping[str, int],
+        images: int,
+        boxes: int,
+        strict: bool,
+        minimum: int = 1,
     ) -> None:
         """Raises BadData, naming the figures, when the training could only fail."""
         figures = describe(counts, [*kept, *left_out])
         hint = f"Images in training/validation/test: {figures}" if figures else "Draw boxes on some rows first."
-        needs = "AutoML needs 10 images with boxes of a class." if self.trainer == AUTOML else ""
+        trainer, images_needed = ("AutoML", "10 images") if self.trainer == AUTOML else ("The trainer", "an image")
+        needs = f"{trainer} needs {images_needed} with boxes of a class{asked_in_training(minimum)}."
         if left_out and strict:
             raise BadData(f"These classes have too few images: {', '.join(left_out)}. {needs}", hint)
         if not kept:

@@ -60,6 +60,7 @@ def check(
     limits: Limits = AUTOML,
     images: int | None = None,
     twin: str = TWINS[False],
+    minimum_training: int = 1,
 ) -> None:
     """Raises BadData when the trainer could not train; with `strict` also when any label had to be left out.
 
@@ -68,7 +69,7 @@ def check(
     """
     figures = describe(counts, [*kept, *left_out])
     hint = f"Images in training/validation/test: {figures}" if figures else "Label some rows of the model run."
-    needs = f"{limits.trainer} needs {_images(limits.min_images)} a class."
+    needs = f"{limits.trainer} needs {_images(limits.min_images)} a class{asked_in_training(minimum_training)}."
     if left_out and strict:
         raise BadData(f"These classes have too few images: {', '.join(left_out)}. {needs}", hint)
     if len(kept) < 2:
@@ -103,6 +104,11 @@ def advice(counts: Counts, kept: tuple[str, ...]) -> list[str]:
         f"'{most}' has {images[most]} images and '{least}' {images[least]}: more than {MAX_IMBALANCE} times as many. "
         "Google advises against it; the rare class will be learned badly."
     ]
+
+
+def asked_in_training(minimum: int) -> str:
+    """What the run asks of a class beside the trainer's own limits, to be added to them; "" for nothing more."""
+    return f", and minimum_examples asks for {minimum} in training" if minimum > 1 else ""
 
 
 def _images(number: int) -> str:

@@ -159,6 +159,11 @@ def test_over_automl_s_limits_the_model_type_without_them_is_named(multi_label: 
     check({"a": ENOUGH, "b": ENOUGH}, ("a", "b"), {}, strict=False, images=MAX_IMAGES)
 
 
+def test_what_the_run_asks_for_beyond_automl_s_own_limit_is_told_as_its_own() -> None:
+    with pytest.raises(BadData, match="AutoML needs 10 images a class, and minimum_examples asks for 9 in training"):
+        check({"a": ENOUGH, "b": ENOUGH}, (), {"a": 10, "b": 10}, strict=False, minimum_training=9)
+
+
 def test_a_good_data_set_passes_and_a_lopsided_one_gets_advice() -> None:
     even = {"a": ENOUGH, "b": ENOUGH}
     check(even, ("a", "b"), {"c": 2}, strict=False)
