@@ -18,7 +18,7 @@ from jobkit.classification import (
     single_choice,
 )
 from jobkit.dataset_files import Written, write_rows
-from jobkit.dataset_report import ClassEntry, DatasetReport, describe
+from jobkit.dataset_report import NO_SPLIT, ClassEntry, DatasetReport, describe, hint_to_fill, none_in
 from jobkit.duplicates import SplitDuplicates
 from jobkit.errors import BadData
 from jobkit.export import ExportRow
@@ -56,6 +56,7 @@ class ChoiceDataset:
         self._duplicates = SplitDuplicates()
         self._spool = Spool()
         self._several = 0
+        self._without_split = 0  # labelled rows
         self.report = DatasetReport("single" if rules.single else "multiple", ())
 
     def __enter__(self) -> Self:
@@ -76,6 +77,7 @@ class ChoiceDataset:
         verdict = judge(row, self._reader, self._rules.several_labels)
         self._several += verdict.several
         labels, note = self._usable(verdict, split)
+        self._without_split += note == NO_SPLIT
         if not note:
             self._labelled_in[split] += 1
             for option in labels:
@@ -89,7 +91,7 @@ class ChoiceDataset:
         if not verdict.labelled:
             return [], verdict.reason or "unlabelled"
         if split not in SPLITS:
-            return [], "no_split"
+            return [], NO_SPLIT
         chosen = [option for option in verdict.options if option in self._chosen]
         for option in verdict.options:
             if option not in self._chosen:
@@ -120,7 +122,7 @@ class ChoiceDataset:
             )
         empty = [split for split in SPLITS if not self._filled(split, kept)]
         if len(kept) < FEWEST_CLASSES or empty:
-            raise BadData(self._refusal(empty), "Label more rows or move rows between the splits of the model run.")
+            raise BadData(self._refusal(empty), hint_to_fill(self._without_split))
         return frozenset(kept)
 
     def _filled(self, split: str, kept: Sequence[str]) -> bool:
@@ -134,7 +136,7 @@ class ChoiceDataset:
         need = f"{FEWEST_CLASSES} classes with {max(self._rules.minimum, 1)} training rows each"
         if empty:
             need += " and labelled rows in every split"
-        missing = f"; none in {' and '.join(empty)}" if empty else ""
+        missing = none_in(empty, self._without_split)
         names = sorted(self._counts, key=lambda key: -self._counts[key].total())
         counts = describe(self._by_name(self._counts), [self._names[key] for key in names]) or "no class"
         return f"'{self._question.name}' needs {need}{missing}. Training/validation/test: {counts}"

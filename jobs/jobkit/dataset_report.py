@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from jobkit.splits import SPLITS
 from jobkit.storage import Storage
 
 VERSION = 1
+NO_SPLIT = "no_split"  # why a labelled row is only predicted
 MAX_IDS = 100  # ids kept a reason; the count is always whole
 
 
@@ -130,3 +131,18 @@ def describe(counts: Mapping[str, Mapping[str, int]], names: Iterable[str]) -> s
     return ", ".join(
         f"{name} {'/'.join(str(counts.get(name, {}).get(split, 0)) for split in SPLITS)}" for name in names
     )
+
+
+def none_in(empty: Sequence[str], without_split: int) -> str:
+    """Which splits have no labelled row, for error sentences, and how many rows are in none."""
+    if not empty:
+        return ""
+    astray = f" ({without_split} labelled rows are in no split)" if without_split else ""
+    return f"; none in {' and '.join(empty)}{astray}"
+
+
+def hint_to_fill(without_split: int) -> str:
+    """What to do about too few rows in the splits."""
+    if without_split:
+        return "Assign rows to the splits of the model run, or set make_split to true."
+    return "Label more rows or move rows between the splits of the model run."

@@ -149,10 +149,13 @@ def _is_called(option: Option, word: str) -> bool:
 
 
 def display_names(parts: Iterable[Option | Tool]) -> dict[str, str]:
-    """A printable name for each feature schema id, unique among `parts`: equal names get their id behind them."""
+    """A printable name for each feature schema id, unique among `parts`: equal names get their id behind them, and all
+    names do where one is called what that makes of another."""
     cleaned = {part.feature_schema_id: _printable(part.name) or part.feature_schema_id for part in parts}
     uses = Counter(cleaned.values())
-    return {key: name if uses[name] == 1 else f"{name} [{key}]" for key, name in cleaned.items()}
+    with_ids = {key: f"{name} [{key}]" for key, name in cleaned.items()}
+    names = {key: name if uses[name] == 1 else with_ids[key] for key, name in cleaned.items()}
+    return names if len(set(names.values())) == len(names) else with_ids
 
 
 def _printable(name: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from jobkit.classification import AnswerReader, comma_list, multiple_choice, single_choice
 from jobkit.errors import BadConfiguration
 from jobkit.export import parse_row
-from jobkit.ontology import Ontology, Question, choose_options, choose_question, display_names, parse_ontology
+from jobkit.ontology import Ontology, Option, Question, choose_options, choose_question, display_names, parse_ontology
 from tests.jobs import exports
 
 RADIO = exports.question("q", "radio", exports.options("a", "b", "c"))
@@ -116,6 +116,15 @@ def test_equal_or_hostile_option_names_get_printable_unique_display_names() -> N
     shown = display_names(only(exports.question("q", "radio", choices)).options)
     assert len(set(shown.values())) == len(names)
     assert all(name.isprintable() and 0 < len(name) <= 140 for name in shown.values())
+
+
+def test_an_option_that_is_called_what_becomes_of_another_is_still_a_class_of_its_own() -> None:
+    names = [("o1", "a"), ("o2", "a"), ("o3", "a [o1]")]
+    assert display_names([Option(key, name, "") for key, name in names]) == {
+        "o1": "a [o1]",
+        "o2": "a [o2]",
+        "o3": "a [o1] [o3]",
+    }
 
 
 def test_a_dropdowns_inner_options_are_options_and_nested_questions_are_not() -> None:

@@ -185,6 +185,10 @@ REFUSED = {
     "one class": ([exports.row(f"r{n}", f"t{n}", [says("a")], exports.split_of(n)) for n in range(30)], "a 24/3/3"),
     "no label at all": ([exports.row(f"r{n}", f"t{n}", [], exports.split_of(n)) for n in range(30)], "a 0/0/0"),
     "too few of each": ([*good_rows(10), good_rows(20)[10]], "5 training rows each. Training/validation/test: a 8/1/1"),
+    "no split": (
+        [exports.row(f"r{n}", f"t{n}", [says("ab"[n % 2])], "UNASSIGNED") for n in range(30)],
+        "none in training and validation and test (30 labelled rows are in no split)",
+    ),
     "no validation row": (without("VALIDATION"), "none in validation"),
     "no test row": (without("TEST"), "none in test"),
     "all in training": (

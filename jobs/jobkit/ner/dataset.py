@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from jobkit.classification import kept_classes
 from jobkit.dataset_files import Written, write_rows
-from jobkit.dataset_report import ClassEntry, DatasetReport, Tally, describe
+from jobkit.dataset_report import NO_SPLIT, ClassEntry, DatasetReport, Tally, describe, hint_to_fill, none_in
 from jobkit.duplicates import SplitDuplicates
 from jobkit.errors import BadData
 from jobkit.export import ExportRow
@@ -76,6 +76,7 @@ class EntityDataset:
         self._entities: dict[str, Counter[str]] = {key: Counter() for key in self._chosen}
         self._labelled_in: Counter[str] = Counter()
         self._units: Counter[str] = Counter()
+        self._without_split = 0  # labelled rows
         self._duplicates = SplitDuplicates()
         self._spool = Spool()
         self.skipped_entities = Tally()
@@ -98,7 +99,8 @@ class EntityDataset:
         read = self._reader.read(row, content)
         for reason in read.skipped:
             self.skipped_entities.add(reason, row.data_row_id)
-        note = read.note or ("" if split in SPLITS else "no_split")
+        note = read.note or ("" if split in SPLITS else NO_SPLIT)
+        self._without_split += note == NO_SPLIT
         if read.unit:
             self._units[read.unit] += 1
         if not note:
@@ -128,7 +130,6 @@ class EntityDataset:
             [(key, counts[TRAINING]) for key, counts in self._rows_with.items()], self._rules.minimum
         )
         self.report.left_out = {self._names[key]: self._rows_with[key][TRAINING] for key in few}
-        hint = "Label more rows or move rows between the splits of the model run."
         if few and self._rules.strict:
             named = describe(self._by_name(few), [self._names[key] for key in few])
             raise BadData(
@@ -137,14 +138,14 @@ class EntityDataset:
             )
         empty = [split for split in SPLITS if not self._labelled_in[split]]
         if not kept or empty:
-            raise BadData(self._refusal(empty), hint)
+            raise BadData(self._refusal(empty), hint_to_fill(self._without_split))
         return frozenset(kept)
 
     def _refusal(self, empty: Sequence[str]) -> str:
         need = f"1 class in {max(self._rules.minimum, 1)} training rows"
         if empty:
             need += " and labelled rows in every split"
-        missing = f"; none in {' and '.join(empty)}" if empty else ""
+        missing = none_in(empty, self._without_split)
         bad = self.skipped_entities.sentence()
         skipped = f" ({bad} entities skipped)" if bad else ""
         names = sorted(self._rows_with, key=lambda key: -self._rows_with[key].total())

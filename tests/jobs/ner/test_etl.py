@@ -293,6 +293,10 @@ def without(split: str) -> list[dict[str, Any]]:
 REFUSED = {
     "no label": ([exports.row(f"r{n}", PLAIN, [], exports.split_of(n)) for n in range(30)], "needs|none in training"),
     "no entity": ([exports.row(f"r{n}", PLAIN, [label()], exports.split_of(n)) for n in range(30)], "Person 0/0/0"),
+    "no split": (
+        [exports.row(f"r{n}", PLAIN, [label()], "UNASSIGNED") for n in range(30)],
+        "(30 labelled rows are in no split)",
+    ),
     "no test row": (without("TEST"), "none in test"),
     "no validation row": (without("VALIDATION"), "none in validation"),
 }
