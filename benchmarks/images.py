@@ -3,8 +3,9 @@
     .venv/bin/python -m benchmarks images
 
 The limit beside it is a bare copy loop with as many threads: one GET and one upload an image, nothing looked at. Both
-write into the stand-in with its objects in memory, so that the disk of this machine is not measured. Then the same rows
-again, which must fetch and copy nothing; then servers that take 50 ms for each image.
+write into the stand-in over a file system in memory, so that the disk of this machine is not measured; its own backend
+in memory is no limit for anybody: it looks through all objects at each request. Then the same rows again, which must
+fetch and copy nothing; then servers that take 50 ms for each image.
 """
 
 from __future__ import annotations
@@ -42,15 +43,7 @@ GOAL, SLOW_GOAL, SLOW_S = 650.0, 450.0, 0.05
 BARE_MULTIPLE = 1.5
 GOAL_MB = 250.0
 BUCKET = "bench-images"
-
-
-class MemoryStorage(StorageServer):
-    """The storage stand-in with its objects in memory."""
-
-    def _flags(self) -> list[str]:
-        flags = super()._flags()
-        flags[flags.index("filesystem")] = "memory"
-        return flags
+MEMORY = Path("/dev/shm")  # a file system in memory, where there is one
 
 
 def pictures() -> list[bytes]:
@@ -129,8 +122,9 @@ def bare(host: str, url: str) -> Took:
 
 @contextmanager
 def empty_bucket(folder: Path) -> Iterator[tuple[Storage, str]]:
-    """(a client, the server's address) of a storage stand-in that holds nothing: it gets slower with what it holds."""
-    with tempfile.TemporaryDirectory(dir=folder) as state, MemoryStorage(Path(state)) as server:
+    """(a client, the server's address) of a storage stand-in that holds nothing."""
+    where = MEMORY if MEMORY.is_dir() else folder
+    with tempfile.TemporaryDirectory(dir=where) as state, StorageServer(Path(state) / "objects") as server:
         server.create_bucket(BUCKET)
         os.environ |= {"STORAGE_EMULATOR_HOST": server.host, "GOOGLE_CLOUD_PROJECT": "bench"}
         storage = Storage()

@@ -30,8 +30,8 @@ def test_a_picture_with_a_hostile_address_is_refused_and_nothing_else_is_raised(
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage_server.host)
     storage_server.create_bucket("pictures")
     storage = Storage()
-    store = ImageStore(storage, "gs://pictures/images", ImageSource(storage, RULES, frozenset({"own"})).read)
-    with pytest.raises(FetchRefusedError) as refused:
+    read = ImageSource(storage, RULES, frozenset({"own"})).read
+    with ImageStore(storage, "gs://pictures/images", read) as store, pytest.raises(FetchRefusedError) as refused:
         store.keep("row", url)
     assert refused.value.reason in ("bad_url", "address_refused", "bucket_refused", "unreachable", "not_found")
     assert list(storage.list("gs://pictures/")) == []

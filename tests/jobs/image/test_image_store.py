@@ -40,8 +40,11 @@ class Web:
 
 def test_a_row_that_was_met_before_is_not_fetched_again(storage: Storage, folder: str) -> None:
     web = Web(a=SCENE)
-    first = ImageStore(storage, folder, web.read).keep("row-1", "https://h/a?X-Goog-Signature=1")
-    again = ImageStore(storage, folder, web.read).keep("row-1", "https://h/a?X-Goog-Signature=2")
+    with ImageStore(storage, folder, web.read) as store:
+        first = store.keep("row-1", "https://h/a?X-Goog-Signature=1")
+        assert store.keep("row-1", "https://h/a?X-Goog-Signature=2") == first
+    with ImageStore(storage, folder, web.read) as store:
+        again = store.keep("row-1", "https://h/a?X-Goog-Signature=3")
     assert first == again
     assert web.asked.total() == 1
     assert storage.read_bytes(first.uri) == SCENE
@@ -55,15 +58,14 @@ def test_a_row_that_was_met_before_is_not_fetched_again(storage: Storage, folder
 )
 def test_equal_bytes_are_one_object(storage: Storage, folder: str, row: str, url: str) -> None:
     web = Web(a=SCENE, b=SCENE)
-    store = ImageStore(storage, folder, web.read)
-    assert store.keep("row-1", "https://h/a") == store.keep(row, url)
+    with ImageStore(storage, folder, web.read) as store:
+        assert store.keep("row-1", "https://h/a") == store.keep(row, url)
     assert web.asked.total() == 2
     assert len([uri for uri in storage.list(f"{folder}/") if "/index/" not in uri]) == 1
 
 
 def test_many_threads_may_keep_the_same_image(storage: Storage, folder: str) -> None:
-    store = ImageStore(storage, folder, Web(a=SCENE).read)
-    with ThreadPoolExecutor(8) as pool:
+    with ImageStore(storage, folder, Web(a=SCENE).read) as store, ThreadPoolExecutor(8) as pool:
         kept = list(pool.map(lambda number: store.keep(f"row-{number % 4}", "https://h/a"), range(32)))
     assert len(set(kept)) == 1
     assert storage.read_bytes(kept[0].uri) == SCENE
@@ -73,7 +75,8 @@ def test_a_picture_too_large_for_prediction_gets_a_smaller_twin(storage: Storage
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 255, (1100, 1400, 3), dtype=np.uint8))
     out = io.BytesIO()
     noise.save(out, "PNG")
-    stored = ImageStore(storage, folder, Web(a=out.getvalue()).read).keep("row", "https://h/a")
+    with ImageStore(storage, folder, Web(a=out.getvalue()).read) as store:
+        stored = store.keep("row", "https://h/a")
     assert storage.size(stored.uri) == len(out.getvalue()) > MAX_PREDICTION_BYTES
     assert storage.size(stored.predict_uri) <= MAX_PREDICTION_BYTES
     assert (stored.media_type, stored.predict_media_type) == ("image/png", "image/jpeg")
