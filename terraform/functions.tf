@@ -88,6 +88,7 @@ resource "google_cloudfunctions2_function" "function" {
   depends_on = [
     google_project_service.api,
     google_project_iam_member.build_logs,
+    google_project_iam_member.build_sources,
     google_artifact_registry_repository_iam_member.build,
     google_storage_bucket_iam_member.build,
     google_kms_crypto_key_iam_member.agent,

@@ -73,6 +73,23 @@ resource "google_storage_bucket_iam_member" "build" {
   member = local.member["build"]
 }
 
+# Cloud Functions first copies the bundle to a bucket of its own, which it makes with the first function of a region, and
+# the build reads that copy: a grant on the bucket could not be there before it. With a key the bucket's name goes on.
+# https://github.com/hashicorp/terraform-provider-google/issues/20571 shows the refusal without this grant.
+resource "google_project_iam_member" "build_sources" {
+  project = var.project_id
+  role    = "roles/storage.objectViewer"
+  member  = local.member["build"]
+  condition {
+    title       = "function-sources"
+    description = "Only the copies of the functions' sources"
+    expression = join("", [
+      "resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-${data.google_project.this.number}-${var.region}",
+      var.kms_key_name == "" ? "/objects/${local.prefix}-" : "-", "\")",
+    ])
+  }
+}
+
 # ---- topics and subscriptions
 
 # The first event of a run: only to the topics at which an enabled pipeline starts.
@@ -230,9 +247,9 @@ resource "google_project_iam_member" "build_logs" {
 locals {
   kms_key = var.kms_key_name == "" ? null : var.kms_key_name
   # https://cloud.google.com/kms/docs/cmek-best-practices: each service encrypts as its own agent.
-  kms_agents = var.kms_key_name == "" ? [] : [
+  kms_agents = var.kms_key_name == "" || !var.grant_kms_key ? [] : [
     "gcp-sa-pubsub", "gs-project-accounts", "gcp-sa-artifactregistry", "gcp-sa-secretmanager", "gcf-admin-robot",
-    "serverless-robot-prod", "gcp-sa-aiplatform", "gcp-sa-aiplatform-cc",
+    "serverless-robot-prod", "gcp-sa-aiplatform",
   ]
 }
 

@@ -72,6 +72,12 @@ variable "enabled_pipelines" {
   }
 }
 
+variable "grant_kms_key" {
+  description = "Grant kms_key_name to the agents of the services that encrypt with it. False where its owners do that, or another deployment with the same key: a grant that two hold is gone for both when one is destroyed."
+  type        = bool
+  default     = true
+}
+
 variable "image_tag" {
   description = "Tag of the job images that new runs use. A run keeps the images it was accepted with."
   type        = string

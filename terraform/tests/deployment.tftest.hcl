@@ -153,3 +153,19 @@ run "a_job_never_reads_the_signing_secret" {
   }
   expect_failures = [var.job_secrets]
 }
+
+run "one_key_for_two_deployments" {
+  command = plan
+  variables {
+    kms_key_name  = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+    grant_kms_key = false
+  }
+  assert {
+    condition     = length(google_kms_crypto_key_iam_member.agent) == 0
+    error_message = "A grant that two deployments hold would be gone for both when one is destroyed."
+  }
+  assert {
+    condition     = google_pubsub_topic.topic["etl"].kms_key_name == var.kms_key_name
+    error_message = "The key must be used all the same."
+  }
+}

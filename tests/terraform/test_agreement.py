@@ -49,7 +49,7 @@ LOCAL = {
     "LABELBOX_TIMEOUT_S": "the code's default",
 }
 # Set by terraform/tests, or while a deployment is taken away.
-ONLY_TRIED_ELSEWHERE = {"automl_regions", "delete_data_on_destroy"}
+ONLY_TRIED_ELSEWHERE = {"automl_regions", "delete_data_on_destroy", "grant_kms_key"}
 VARIABLES = (ROOT / "terraform" / "variables.tf").read_text(encoding="utf-8")
 
 
