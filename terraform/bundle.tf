@@ -38,6 +38,33 @@ locals {
     })) if can(var.pipeline_defaults[name])
   }
 
+  # By the rules of functions/orchestrator/parameters.py, which would refuse to start with such a default. A pattern that
+  # Terraform's own kind of regular expression cannot read is left to that.
+  given_defaults = flatten([
+    for name, defaults in var.pipeline_defaults : [
+      for parameter, value in defaults : {
+        name    = "${name}.${parameter}"
+        text    = try(tostring(value), "")
+        json    = jsonencode(value)
+        rule    = local.shipped_pipelines[name].parameters[parameter]
+        choices = try([for choice in local.shipped_pipelines[name].parameters[parameter].choices : tostring(choice)], [])
+        pattern = "^(?:${try(local.shipped_pipelines[name].parameters[parameter].pattern, "")})$"
+      } if can(local.shipped_pipelines[name].parameters[parameter])
+    ]
+  ])
+  wrong_defaults = compact([
+    for given in local.given_defaults : (
+      given.rule.type == "boolean" && !contains(["true", "false"], given.json) ? "${given.name} must be true or false" :
+      given.rule.type == "integer" && !can(regex("^-?[0-9]+$", given.json)) ? "${given.name} must be a whole number" :
+      given.rule.type == "number" && !can(regex("^-?[0-9]", given.json)) ? "${given.name} must be a number" :
+      given.rule.type == "string" && !can(regex(can(given.rule.pattern) ? "^[\"0-9-]" : "^\"", given.json)) ? "${given.name} must be a text" :
+      try(tonumber(given.text) < given.rule.minimum, false) ? "${given.name} must be at least ${given.rule.minimum}" :
+      try(tonumber(given.text) > given.rule.maximum, false) ? "${given.name} must be at most ${given.rule.maximum}" :
+      length(given.choices) > 0 && !contains(given.choices, given.text) ? "${given.name} must be one of ${join(", ", given.choices)}" :
+      can(regexall(given.pattern, "")) && can(given.rule.pattern) && !can(regex(given.pattern, given.text)) ? "${given.name} must be ${given.rule.form}" : ""
+    )
+  ])
+
   code = {
     for path in fileset(local.functions_dir, "**/*.py") : path => file("${local.functions_dir}/${path}")
   }
@@ -72,5 +99,10 @@ resource "google_storage_bucket_object" "bundle" {
 
   lifecycle {
     create_before_destroy = true
+
+    precondition {
+      condition     = length(local.wrong_defaults) == 0
+      error_message = "pipeline_defaults has values that their parameters do not take: ${join("; ", local.wrong_defaults)}."
+    }
   }
 }

@@ -31,6 +31,13 @@ variable "data_buckets" {
     condition     = alltrue([for bucket in var.data_buckets : can(regex("^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$", bucket))])
     error_message = "Each of data_buckets must be a bucket's bare name, without gs://."
   }
+
+  validation {
+    condition = alltrue([
+      for kind in ["runs", "sources"] : !contains(var.data_buckets, "${var.project_id}-${var.deployment_name}-${kind}")
+    ])
+    error_message = "data_buckets must not name this deployment's own buckets: a job would read the facts of all runs."
+  }
 }
 
 variable "delete_data_on_destroy" {
@@ -47,6 +54,11 @@ variable "deployment_name" {
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,16}[a-z0-9]$", var.deployment_name)) && !strcontains(var.deployment_name, "--")
     error_message = "deployment_name must have 2 to 18 characters of a-z, 0-9 and single hyphens, and start with a letter: service accounts allow no longer names."
+  }
+
+  validation {
+    condition     = !startswith(var.deployment_name, "goog") && !strcontains(var.deployment_name, "google")
+    error_message = "deployment_name must not start with goog nor hold google: Pub/Sub and Cloud Storage keep such names for themselves."
   }
 }
 
@@ -103,6 +115,11 @@ variable "job_secrets" {
     condition     = !contains(var.job_secrets, "${var.deployment_name}-signing-secret")
     error_message = "job_secrets must not name the signing secret: whoever has it can start trainings."
   }
+
+  validation {
+    condition     = !contains(var.job_secrets, "${var.deployment_name}-labelbox-api-key")
+    error_message = "job_secrets must not name the Labelbox API key: jobs may read it anyway, and a second grant would take that away when it is removed."
+  }
 }
 
 variable "kms_key_name" {
@@ -122,7 +139,7 @@ variable "labelbox_endpoint" {
   default     = "https://api.labelbox.com/graphql"
 
   validation {
-    condition     = startswith(var.labelbox_endpoint, "https://")
+    condition     = can(regex("^https://[A-Za-z0-9.-]+(:[0-9]+)?(/\\S*)?$", var.labelbox_endpoint))
     error_message = "labelbox_endpoint must be an https address: the API key travels with every request."
   }
 }
@@ -160,6 +177,14 @@ variable "limits" {
   validation {
     condition     = length(var.limits.machines) > 0 && length(var.limits.accelerators) > 0
     error_message = "limits.machines and limits.accelerators must not be empty; to forbid accelerators set max_accelerators to 0."
+  }
+
+  validation {
+    condition = alltrue(concat(
+      [for machine in var.limits.machines : can(regex("^[a-z][a-z0-9]*(-[a-z0-9]+)+$", machine))],
+      [for accelerator in var.limits.accelerators : can(regex("^(NVIDIA|TPU)_[A-Z0-9_]+$", accelerator))],
+    ))
+    error_message = "limits.machines must be machine types such as n1-standard-4, limits.accelerators Vertex AI's names such as NVIDIA_TESLA_T4."
   }
 
   validation {
@@ -210,8 +235,8 @@ variable "network" {
   default = null
 
   validation {
-    condition     = var.network == null ? true : can(regex("^projects/[^/]+/global/networks/[^/]+$", var.network.network))
-    error_message = "network.network must be projects/PROJECT_NUMBER/global/networks/NAME, as Vertex wants it."
+    condition     = var.network == null ? true : can(regex("^projects/[0-9]+/global/networks/[^/]+$", var.network.network))
+    error_message = "network.network must be projects/PROJECT_NUMBER/global/networks/NAME, as Vertex wants it: the project's number, not its id."
   }
 
   validation {

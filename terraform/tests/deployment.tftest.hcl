@@ -104,12 +104,56 @@ run "unknown_parameter" {
   expect_failures = [var.pipeline_defaults]
 }
 
+# The values that tests/terraform/test_agreement.py has the code judge, too.
+run "values_that_parameters_do_not_take" {
+  command = plan
+  variables {
+    pipeline_defaults = {
+      ner = { backbone = "hf:../x" }
+      text_single_classification = {
+        minimum_examples = 1.5
+        several_labels   = "all"
+        strict_classes   = 3
+        seed             = -1
+        machine          = 5
+        threshold        = "2"
+      }
+    }
+  }
+  assert {
+    condition     = length(local.wrong_defaults) == 7
+    error_message = "Each of the seven must be told: ${join("; ", local.wrong_defaults)}"
+  }
+  expect_failures = [google_storage_bucket_object.bundle]
+}
+
+run "values_that_parameters_take" {
+  command = plan
+  variables {
+    pipeline_defaults = {
+      ner = { backbone = "hf:modernbert-base" }
+      text_single_classification = {
+        minimum_examples = 20
+        several_labels   = "skip"
+        strict_classes   = true
+        seed             = 0
+        machine          = "e2-standard-4"
+        threshold        = 0.5
+      }
+    }
+  }
+  assert {
+    condition     = local.wrong_defaults == tolist([])
+    error_message = "None may be refused: ${join("; ", local.wrong_defaults)}"
+  }
+}
+
 run "bad_values" {
   command = plan
   variables {
     deployment_name   = "A"
     data_buckets      = ["gs://with-scheme"]
-    labelbox_endpoint = "http://plain"
+    labelbox_endpoint = "https://"
     reconcile_minutes = 7
     kms_key_name      = "projects/p/locations/elsewhere/keyRings/r/cryptoKeys/k"
     report_readers    = ["allUsers"]
@@ -118,7 +162,7 @@ run "bad_values" {
     vertex_roles      = { stages = "roles/editor" }
     alert_emails      = ["nobody"]
     image_tag         = "a:b"
-    network           = { network = "default", subnetwork = "s" }
+    network           = { network = "projects/my-project/global/networks/default", subnetwork = "s" }
     limits            = { max_active_runs = -1 }
   }
   expect_failures = [
@@ -146,12 +190,30 @@ run "a_cap_without_prices" {
   expect_failures = [var.limits]
 }
 
+run "names_that_google_keeps_for_itself" {
+  command = plan
+  variables {
+    deployment_name = "google-labels"
+    limits          = { machines = ["e2-standard-4,n1-standard-4"], accelerators = ["nvidia-tesla-t4"] }
+  }
+  expect_failures = [var.deployment_name, var.limits]
+}
+
 run "a_job_never_reads_the_signing_secret" {
   command = plan
   variables {
     job_secrets = ["model-training-signing-secret"]
   }
   expect_failures = [var.job_secrets]
+}
+
+run "a_job_never_reads_the_facts_nor_gets_a_grant_twice" {
+  command = plan
+  variables {
+    data_buckets = ["my-project-model-training-runs"]
+    job_secrets  = ["model-training-labelbox-api-key"]
+  }
+  expect_failures = [var.data_buckets, var.job_secrets]
 }
 
 run "one_key_for_two_deployments" {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +95,37 @@ def test_a_variable_is_typed_described_validated_used_and_tried(name: str) -> No
     rest = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "terraform").glob("*.tf"))
     assert len(re.findall(rf"\bvar\.{name}\b", rest)) > len(re.findall(rf"\bvar\.{name}\b", body)), f"{name} is unread"
     assert name in SECOND or name in ONLY_TRIED_ELSEWHERE, f"no test sets {name}"
+
+
+# Given to `plan` by terraform/tests; the code must judge them alike.
+WRONG = {
+    ("ner", "backbone"): "hf:../x",
+    ("text_single_classification", "minimum_examples"): 1.5,
+    ("text_single_classification", "several_labels"): "all",
+    ("text_single_classification", "strict_classes"): 3,
+    ("text_single_classification", "seed"): -1,
+    ("text_single_classification", "machine"): 5,
+    ("text_single_classification", "threshold"): "2",
+}
+RIGHT = {
+    ("ner", "backbone"): "hf:modernbert-base",
+    ("text_single_classification", "minimum_examples"): 20,
+    ("text_single_classification", "several_labels"): "skip",
+    ("text_single_classification", "strict_classes"): True,
+    ("text_single_classification", "seed"): 0,
+    ("text_single_classification", "machine"): "e2-standard-4",
+    ("text_single_classification", "threshold"): 0.5,
+}
+
+
+@pytest.mark.parametrize(("run", "values"), [("do_not_take", WRONG), ("take", RIGHT)])
+def test_plan_and_code_judge_a_parameters_other_default_alike(run: str, values: dict[tuple[str, str], Any]) -> None:
+    text = (ROOT / "terraform" / "tests" / "deployment.tftest.hcl").read_text(encoding="utf-8")
+    given = text.split(f'run "values_that_parameters_{run}"')[1].split("\nrun ")[0]
+    for (model_type, parameter), value in values.items():
+        assert re.search(rf"\b{parameter} += {re.escape(json.dumps(value))}\s", given), f"plan does not try {parameter}"
+        refused = read_pipelines()[model_type].parameters[parameter].problem(value)
+        assert (refused is None) == (values is RIGHT), refused
 
 
 def test_variables_stand_in_alphabetical_order() -> None:
