@@ -34,11 +34,12 @@ output "job_service_account" {
   value       = google_service_account.account["jobs"].email
 }
 
+# The page of logs takes a + as it is, which urlencode writes for a blank.
 output "console_links" {
   description = "Where to look."
   value = {
     dashboard = "https://console.cloud.google.com/monitoring/dashboards?project=${var.project_id}"
-    logs      = "https://console.cloud.google.com/logs/query;query=${urlencode(local.own_logs)}?project=${var.project_id}"
+    logs      = "https://console.cloud.google.com/logs/query;query=${replace(urlencode(local.own_logs), "+", "%20")}?project=${var.project_id}"
     jobs      = "https://console.cloud.google.com/vertex-ai/training/custom-jobs?project=${var.project_id}"
     bucket    = "https://console.cloud.google.com/storage/browser/${google_storage_bucket.runs.name}?project=${var.project_id}"
     images    = "https://console.cloud.google.com/artifacts/docker/${var.project_id}/${var.region}/${google_artifact_registry_repository.jobs.repository_id}?project=${var.project_id}"

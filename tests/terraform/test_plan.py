@@ -6,6 +6,7 @@ import base64
 import json
 from itertools import pairwise
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -89,6 +90,51 @@ def test_only_the_coordinator_is_open_to_the_internet_and_only_where_that_is_wan
         for name, function in deployment.of("google_cloudfunctions2_function").items():
             expected = door if name == "coordinator" else "ALLOW_INTERNAL_ONLY"
             assert function["service_config"][0]["ingress_settings"] == expected
+
+
+def test_each_function_runs_one_thread_for_each_request_that_google_sends_it_at_once(deployment: State) -> None:
+    for name, function in deployment.of("google_cloudfunctions2_function").items():
+        (service,) = function["service_config"]
+        assert service["max_instance_request_concurrency"] == int(deployment.settings(name)["THREADS"]) > 1
+        assert float(service["available_cpu"]) >= 1, "Cloud Run serves several requests at once only with a whole CPU"
+        assert (service["min_instance_count"], service["secret_environment_variables"]) == (0, [])
+        assert 0 < service["max_instance_count"] <= 10
+        assert function["build_config"][0]["runtime"] == "python313"
+        assert function["event_trigger"] == [], "a plain HTTP function: Pub/Sub's subscription is ours to set"
+
+
+def test_the_dashboard_shows_every_counter_by_its_labels_and_every_subscriptions_oldest_message(
+    deployment: State,
+) -> None:
+    (dashboard,) = deployment.of("google_monitoring_dashboard").values()
+    shown = json.loads(dashboard["dashboard_json"])
+    queries = [
+        line["timeSeriesQuery"]["timeSeriesFilter"]
+        for widget in shown["gridLayout"]["widgets"]
+        for line in widget["xyChart"]["dataSets"]
+    ]
+    *counters, oldest = queries
+    found = {}
+    for query in counters:
+        metric = query["filter"].split('"')[1].removeprefix("logging.googleapis.com/user/")
+        found[metric] = {field.removeprefix("metric.label.") for field in query["aggregation"]["groupByFields"]}
+    assert found == {
+        item["name"]: {label["key"] for label in item["metric_descriptor"][0]["labels"]}
+        for item in deployment.of("google_logging_metric").values()
+    }
+    named = {item["name"] for item in _subscriptions(deployment).values()}
+    assert set(oldest["filter"].split("one_of(")[1].rstrip(")").replace('"', "").split(", ")) == named
+
+
+def test_an_alert_tells_of_a_failed_run_a_dead_letter_and_a_repair_and_reaches_who_was_named(
+    first: State, second: State
+) -> None:
+    for deployment, reached in ((first, 0), (second, 1)):
+        alerts = deployment.of("google_monitoring_alert_policy")
+        assert alerts.keys() >= {"run-failed", "dead-letter", "reconcile-repaired"}
+        for alert in alerts.values():
+            assert len(alert["notification_channels"] or []) == reached
+            assert alert["documentation"][0]["content"]
 
 
 def test_facts_and_markers_never_expire_and_every_rule_has_a_folder(deployment: State) -> None:
@@ -203,3 +249,5 @@ def test_the_outputs_say_what_to_do_next(first: State) -> None:
     assert command.startswith("gcloud builds submit ")
     assert f"_REPOSITORY={first.settings('etl')['IMAGE_REPOSITORY']},_TAG=latest" in command
     assert set(first.output("secret_commands")) == {"labelbox-api-key", "signing-secret"}
+    logs = unquote(first.output("console_links")["logs"])
+    assert 'resource.labels.service_name=("model-training-coordinator" OR ' in logs
