@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC
 
 from orchestrator import logs
@@ -87,17 +87,28 @@ def configure(handling: Handling, run: Run) -> None:
 
 
 def _pinned_images(handling: Handling, run: Run, parameters: Mapping[str, Scalar]) -> tuple[dict[str, str], list[str]]:
-    """Every image of the run by digest, and a sentence for each that is not built."""
+    """Every image of the run by digest, and a sentence on those that there are not."""
     jobs = (job for _, job in run.pipeline.jobs())
-    named = sorted({named_image(run, job.image_for(parameters)) for job in jobs if isinstance(job, CustomJob)})
+    wanted = sorted({job.image_for(parameters) for job in jobs if isinstance(job, CustomJob)})
     images: dict[str, str] = {}
-    problems: list[str] = []
-    for uri in named:
+    missing: list[str] = []
+    for image in wanted:
+        uri = named_image(run, image)
         try:
             images[uri] = handling.services.images.pin(uri)
         except ImageMissing:
-            problems.append(f"the image {uri.rsplit('/', 1)[-1]} is not built (run: gcloud builds submit)")
-    return images, problems
+            missing.append(image)
+    return images, list(_missing_images(run, missing))
+
+
+def _missing_images(run: Run, missing: list[str]) -> Iterator[str]:
+    yield from (f"the registry has no image {image}" for image in missing if ":" in image)
+    folders = [image for image in missing if ":" not in image]
+    if folders:
+        names = ", ".join(named_image(run, folder).rpartition("/")[2] for folder in folders)
+        # A build leaves out the large images unless they are named.
+        chosen = f" and _JOBS={' '.join(folders)}" if any(folder.endswith("/gpu") for folder in folders) else ""
+        yield f"not built: {names} (run: gcloud builds submit, with the options of Terraform's build_command{chosen})"
 
 
 def _crowd_problems(handling: Handling, run: Run) -> list[str]:

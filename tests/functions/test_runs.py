@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,8 @@ from orchestrator.identities import AttemptRef, RunId
 from orchestrator.images import ImageMissing
 from orchestrator.launching import settle
 from orchestrator.ledger import Ledger
-from tests.functions.world import Crash, World
+from orchestrator.pipelines import SHIPPED
+from tests.functions.world import Crash, World, make_pipeline
 
 TEXT = {"modelRunId": "mr-1", "modelType": "text_single_classification"}
 
@@ -475,13 +477,42 @@ def test_a_push_never_changes_the_images_of_a_run_under_way() -> None:
     assert {"--register-model=true", "--model-type=text_single_classification"} <= set(args)
 
 
-def test_an_image_that_is_not_built_fails_the_run_with_the_command_that_builds_it() -> None:
+BUILD = "(run: gcloud builds submit, with the options of Terraform's build_command"
+
+
+@pytest.mark.parametrize(
+    ("missing", "config", "words"),
+    [
+        ("train-text", {}, f"not built: train-text-classification:v1 {BUILD})"),
+        ("text-classification:", {}, "etl-text-classification:v1, inference-text-classification:v1, train-text-"),
+        # A build leaves the large images out unless they are named.
+        ("train-text", {"trainer": "gpu"}, f"-gpu:v1 {BUILD} and _JOBS=train/text_classification/gpu)"),
+    ],
+)
+def test_an_image_that_is_not_built_fails_the_run_with_the_command_that_builds_it(
+    missing: str, config: dict, words: str
+) -> None:
     world, tags = World(), Tags()
-    tags.missing = "train-text"
+    tags.missing = missing
+    world.services = replace(world.services, images=tags)
+    world.labelbox.configs["mr-1"] = config
+    world.start()
+    assert world.jobs.requests == []
+    assert words in world.labelbox.told[-1][3]
+
+
+def test_an_image_of_another_registry_that_is_not_there_is_named_without_a_build_of_ours(
+    tmp_path: Path,
+) -> None:
+    text = (SHIPPED / "text_single_classification.yaml").read_text(encoding="utf-8")
+    foreign = text.replace("image: etl/text_classification", 'image: "europe-docker.pkg.dev/p/r/mine:7"')
+    pipelines = make_pipeline(foreign, tmp_path, "text_single_classification")
+    world, tags = World(pipelines=pipelines), Tags()
+    tags.missing = "mine:7"
     world.services = replace(world.services, images=tags)
     world.start()
     assert world.jobs.requests == []
-    assert "train-text-classification:v1 is not built (run: gcloud builds submit)" in world.labelbox.told[-1][3]
+    assert "the registry has no image europe-docker.pkg.dev/p/r/mine:7" in world.labelbox.told[-1][3]
 
 
 def test_runs_beyond_the_limit_of_active_ones_fail_with_the_limit_s_name() -> None:
