@@ -65,6 +65,31 @@ locals {
     )
   ])
 
+  # What each job of an enabled pipeline runs on where a run's config asks for nothing else.
+  named_machines = flatten([
+    for name, pipeline in local.enabled_pipelines : [
+      for stage in pipeline.stages : [
+        for job in stage.jobs : {
+          job       = "${name} ${stage.name}/${job.name}"
+          machine   = try(job.machine, job.kind == "CustomJob" ? "n1-standard-4" : "")
+          parameter = try(regex("^\\$\\{parameters[.](.*)\\}$", job.machine)[0], "")
+          pipeline  = name
+        }
+      ]
+    ]
+  ])
+  default_machines = {
+    for item in local.named_machines : item.job => try(
+      var.pipeline_defaults[item.pipeline][item.parameter],
+      local.shipped_pipelines[item.pipeline].parameters[item.parameter].default,
+      item.machine,
+    )
+  }
+  forbidden_machines = [
+    for job, machine in local.default_machines : "${job} (${machine})"
+    if machine != "" && !contains(var.limits.machines, machine)
+  ]
+
   code = {
     for path in fileset(local.functions_dir, "**/*.py") : path => file("${local.functions_dir}/${path}")
   }
@@ -104,5 +129,13 @@ resource "google_storage_bucket_object" "bundle" {
       condition     = length(local.wrong_defaults) == 0
       error_message = "pipeline_defaults has values that their parameters do not take: ${join("; ", local.wrong_defaults)}."
     }
+  }
+}
+
+# A warning only: a run's config may ask for a machine that is allowed.
+check "machines" {
+  assert {
+    condition     = length(local.forbidden_machines) == 0
+    error_message = "limits.machines leaves out what these jobs run on unless a run asks for another: ${join(", ", local.forbidden_machines)}. Such runs fail."
   }
 }

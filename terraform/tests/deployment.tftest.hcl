@@ -124,7 +124,7 @@ run "values_that_parameters_do_not_take" {
     condition     = length(local.wrong_defaults) == 7
     error_message = "Each of the seven must be told: ${join("; ", local.wrong_defaults)}"
   }
-  expect_failures = [google_storage_bucket_object.bundle]
+  expect_failures = [google_storage_bucket_object.bundle, check.machines]
 }
 
 run "values_that_parameters_take" {
@@ -143,7 +143,7 @@ run "values_that_parameters_take" {
     }
   }
   assert {
-    condition     = local.wrong_defaults == tolist([])
+    condition     = length(local.wrong_defaults) == 0
     error_message = "None may be refused: ${join("; ", local.wrong_defaults)}"
   }
 }
@@ -152,7 +152,6 @@ run "bad_values" {
   command = plan
   variables {
     deployment_name   = "A"
-    data_buckets      = ["gs://with-scheme"]
     labelbox_endpoint = "https://"
     reconcile_minutes = 7
     kms_key_name      = "projects/p/locations/elsewhere/keyRings/r/cryptoKeys/k"
@@ -166,7 +165,7 @@ run "bad_values" {
     limits            = { max_active_runs = -1 }
   }
   expect_failures = [
-    var.deployment_name, var.data_buckets, var.labelbox_endpoint, var.reconcile_minutes, var.kms_key_name,
+    var.deployment_name, var.labelbox_endpoint, var.reconcile_minutes, var.kms_key_name,
     var.report_readers, var.retention_days, var.labels, var.vertex_roles,
     var.alert_emails, var.image_tag, var.network, var.limits,
   ]
@@ -176,10 +175,20 @@ run "bad_values" {
 run "more_bad_values" {
   command = plan
   variables {
+    data_buckets   = ["gs://with-scheme"]
     job_secrets    = ["projects/p/secrets/s"]
     automl_regions = ["us-central1", "us"]
   }
-  expect_failures = [var.job_secrets, var.automl_regions]
+  expect_failures = [var.data_buckets, var.job_secrets, var.automl_regions]
+}
+
+run "limits_that_no_run_can_keep" {
+  command = plan
+  variables {
+    enabled_pipelines = ["ner"]
+    limits            = { machines = ["e2-standard-4"] }
+  }
+  expect_failures = [check.machines]
 }
 
 run "a_cap_without_prices" {

@@ -184,6 +184,11 @@ def test_each_function_has_an_entry_point_of_main_and_the_embedded_cloud_wires_t
     assert wired == {"coordinator": "coordinator", **local_deployment.HANDLERS}
 
 
+def test_a_job_that_names_no_machine_runs_on_the_one_that_plan_takes_for_it() -> None:
+    text = (ROOT / "terraform" / "bundle.tf").read_text(encoding="utf-8")
+    assert f'job.kind == "CustomJob" ? "{CustomJob.model_fields["machine"].default}"' in text
+
+
 def test_secrets_and_accounts_are_those_that_the_settings_name(first: State) -> None:
     settings = Settings.from_environment(first.settings("etl"))
     secrets = {item["secret_id"] for item in first.of("google_secret_manager_secret").values()}

@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "proj-one"
-TIMEOUT_S = 240
+TIMEOUT_S = 600
 FIRST: dict[str, Any] = {"project_id": PROJECT}
 # A second deployment in the same project, with everything that a company may ask for.
 SECOND: dict[str, Any] = {
