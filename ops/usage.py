@@ -14,10 +14,9 @@ from typing import Any
 import yaml
 
 from ops.errors import Misuse
-from orchestrator.facts import Ended
 from orchestrator.pipelines import AutoMLImageTraining
 from orchestrator.run import Attempt, Run
-from orchestrator.spending import SPOT, Job, use_of
+from orchestrator.spending import SPOT, Job, ended_at, use_of
 from orchestrator.templates import Scalar
 
 PRICES_HINT = "docs/operating.md shows a price file"
@@ -59,9 +58,7 @@ def attempt_seconds(run: Run, attempt: Attempt, now: datetime) -> float | None:
     """From the launch to the recorded end (or now), waiting for a machine included; None before the launch."""
     if attempt.launched_at is None:
         return None
-    ref = attempt.ref
-    ended = run.stamps.get(Ended(ref.stage, ref.job, ref.number, state="").path)
-    return max(0.0, ((ended.created if ended else now) - attempt.launched_at).total_seconds())
+    return max(0.0, ((ended_at(run, attempt) or now) - attempt.launched_at).total_seconds())
 
 
 def uses_of_run(run: Run, now: datetime) -> list[Use]:

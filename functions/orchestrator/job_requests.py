@@ -115,7 +115,7 @@ def _custom_job(
     scheduling: dict[str, Any] = {"timeout": {"seconds": job.timeout_s}, "disable_retries": True}
     if render(job.spot, values) in (True, "true"):
         scheduling["strategy"] = "SPOT"
-    environment = {**job_environment(settings), run_description.VARIABLE: run_description.describe(run)}
+    environment = {**job_environment(settings), run_description.VARIABLE: run_description.describe(run, settings)}
     return {
         **_frame(run, ref, job, settings),
         "job_spec": {

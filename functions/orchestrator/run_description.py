@@ -11,17 +11,20 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.facts import Ended
 from orchestrator.pipelines import AutoMLImageTraining, BatchPrediction, CustomJob
 from orchestrator.run import Attempt, Run
+from orchestrator.settings import Settings
+from orchestrator.spending import ended_at, use_of
 from orchestrator.templates import Scalar, render
 
 VARIABLE = "RUN_DESCRIPTION"
 
 
-def describe(run: Run) -> str:
-    """The run as JSON; the same facts give the same text."""
+def describe(run: Run, settings: Settings) -> str:
+    """The run as JSON; the same facts and prices give the same text."""
     parameters = run.configured.parameters if run.configured else {}
+    jobs = [*_attempts(run, parameters)]
+    held = {name for job in jobs for name, _ in job["resources"]}
     body = {
         "version": 1,
         "run": str(run.id),
@@ -29,7 +32,8 @@ def describe(run: Run) -> str:
         "pipeline": run.accepted.model_type,
         "accepted": _moment(run.accepted_at),
         "parameters": parameters,
-        "jobs": [*_attempts(run, parameters)],
+        "jobs": jobs,
+        "prices": {name: price for name, price in settings.hourly_prices if name in held},
         "model_version": _model_version(run),
         "reused_jobs": sorted(f"{stage}/{job}" for stage, job in run.accepted.reused_ends),
     }
@@ -52,7 +56,6 @@ def _attempts(run: Run, parameters: Mapping[str, Scalar]) -> Iterator[dict[str, 
     images = run.configured.images if run.configured else {}
     for stage, job in run.pipeline.jobs():
         for attempt in run.attempts_of(stage.name, job.name):
-            ended = run.stamps.get(Ended(stage.name, job.name, attempt.ref.number, state="").path)
             found: dict[str, Any] = {
                 "stage": stage.name,
                 "job": job.name,
@@ -60,7 +63,8 @@ def _attempts(run: Run, parameters: Mapping[str, Scalar]) -> Iterator[dict[str, 
                 "kind": job.kind,
                 "state": _state(attempt),
                 "launched": _moment(attempt.launched_at),
-                "ended": _moment(ended.created if ended else None),
+                "ended": _moment(ended_at(run, attempt)),
+                "resources": use_of(job, parameters, 0.0).resources,
             }
             if isinstance(job, CustomJob):
                 image = job.image_for(parameters)

@@ -117,8 +117,9 @@ class Settings:
         "Most that a run may cost at `HOURLY_PRICES`; empty for no cap.", default=None, read=_positive
     )
     hourly_prices: tuple[tuple[str, float], ...] = _setting(
-        "Your prices by the hour for the two caps above, in one currency: RESOURCE=PRICE,... of machine types, "
-        "accelerators, `automl_image_training_node` and `batch_prediction_node`; RESOURCE/spot for spot machines.",
+        "Your prices by the hour for the two caps above and for the costs in reports, in one currency: "
+        "RESOURCE=PRICE,... of machine types, accelerators, `automl_image_training_node` and "
+        "`batch_prediction_node`; RESOURCE/spot for spot machines.",
         default=(),
         read=_prices,
     )

@@ -85,13 +85,14 @@ def _used(run: Run, parameters: Mapping[str, Scalar]) -> Iterator[Use]:
 
 def _seconds(run: Run, attempt: Attempt, job: Job) -> float:
     """From the recorded launch to the recorded end; the time limit as long as there is no end."""
-    ended_at = _ended_at(run, attempt)
-    if ended_at is None or attempt.launched_at is None:
+    end = ended_at(run, attempt)
+    if end is None or attempt.launched_at is None:
         return float(job.timeout_s)
-    return max(0.0, (ended_at - attempt.launched_at).total_seconds())
+    return max(0.0, (end - attempt.launched_at).total_seconds())
 
 
-def _ended_at(run: Run, attempt: Attempt) -> datetime | None:
+def ended_at(run: Run, attempt: Attempt) -> datetime | None:
+    """When an attempt's end was recorded; None as long as it is not."""
     return run.stamps[attempt.ended.path].created if attempt.ended else None
 
 

@@ -16,7 +16,9 @@ class RunDescription:
     run       the run's id, MODEL_RUN.NUMBER
     accepted  when the run began, RFC 3339 in UTC
     model_version  the run's model in the Model Registry, where it has one
-    jobs      each attempt so far: stage, job, attempt, kind, state, launched, ended, machine, image, spot
+    jobs      each attempt so far: stage, job, attempt, kind, state, launched, ended, machine, image, spot,
+                   resources (name and number of each thing that is billed by its hours)
+    prices         by the hour, of those resources that the deployment has a price for
     """
 
     run: str = ""
@@ -27,6 +29,7 @@ class RunDescription:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     jobs: Sequence[Mapping[str, Any]] = ()
     reused_jobs: Sequence[str] = ()
+    prices: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "RunDescription":

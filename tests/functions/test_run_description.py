@@ -34,4 +34,15 @@ def test_a_job_knows_its_run_and_how_the_jobs_before_it_went() -> None:
     train = last["jobs"][1]
     assert first["accepted"] <= train["launched"] <= train["ended"]
     assert (train["machine"], train["spot"], train["kind"]) == ("n1-standard-4", False, "CustomJob")
+    assert train["resources"] == [["n1-standard-4", 1]]
     assert "train-text-classification" in train["image"] or train["image"] == "train/text_classification"
+
+
+def test_a_job_knows_the_prices_of_what_its_run_holds_and_no_others() -> None:
+    world = World(hourly_prices=(("n1-standard-4", 0.25), ("n1-highmem-8", 0.5)))
+    world.start()
+    world.complete_text_run()
+    assert described(world, 2)["prices"] == {"n1-standard-4": 0.25}
+    without = World()
+    without.start()
+    assert described(without, 0)["prices"] == {}

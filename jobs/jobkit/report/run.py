@@ -3,16 +3,19 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import quote
 
 from jobkit.ending import JOB_ID_VARIABLE
-from jobkit.report.page import Cell, framed, short, table
+from jobkit.report.page import framed, short
+from jobkit.report.stages import stages_table
 from jobkit.run_description import RunDescription
 
-LIBRARIES = ("labelbox", "numpy", "onnxruntime", "pillow", "scikit-learn")
+LIBRARIES = (
+    *("labelbox", "numpy", "onnxruntime", "pillow", "python-crfsuite", "scikit-learn", "tokenizers", "torch"),
+    "transformers",
+)
 MAX_VALUE = 2000
 _CONSOLE = "https://console.cloud.google.com"
 _EMULATOR = "STORAGE_EMULATOR_HOST"  # set where the cloud is an imitation, which has no pages to link to
@@ -75,34 +78,6 @@ def run_section(
         run_table(_images(run), "Images of the jobs"),
     )
     return "".join(parts)
-
-
-def stages_table(run: RunDescription) -> str:
-    """Each attempt with its time and machine hours; "" for a job that was told nothing of its run."""
-    lines: list[list[Cell]] = []
-    for job in run.jobs:
-        seconds = _seconds(str(job.get("launched", "")), str(job.get("ended", "")))
-        name = f"{job.get('stage')}/{job.get('job')}/{job.get('attempt')}"
-        machine = f"{job.get('machine') or job.get('kind')}{', spot' if job.get('spot') else ''}"
-        state = str(job.get("state")) if seconds is not None else "this job"
-        budget = job.get("budget_milli_node_hours")
-        hours = f"at most {int(budget) / 1000:g} node hours" if budget else _hours(seconds)
-        lines.append([name, state, "" if seconds is None else f"{seconds:.0f} s", machine, hours])
-    lines += [[str(name), "taken over from an earlier run", "", "", ""] for name in run.reused_jobs]
-    if not lines:
-        return ""
-    caption = f"Stages of run {run.run}, until this report was written. `python -m ops show` has the costs"
-    return table(("job", "state", "time", "machine", "hours"), lines, caption)
-
-
-def _hours(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds / 3600:.4f}"
-
-
-def _seconds(start: str, end: str) -> float | None:
-    if not start or not end:
-        return None
-    return max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
 
 
 def _images(run: RunDescription) -> dict[str, str]:

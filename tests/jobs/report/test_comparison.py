@@ -15,7 +15,7 @@ from jobkit.manifest import ManifestRow
 from jobkit.report.comparison import compare, compared, sign_test
 from jobkit.report.earlier_runs import KeptRuns, kept_runs
 from jobkit.report.outcomes import Outcome, Outcomes
-from jobkit.report.run import run_section, stages_table
+from jobkit.report.run import run_section
 from jobkit.run_description import RunDescription
 from jobkit.storage import Storage
 from tests.jobs.report.runs import Row, output_of, single_rows
@@ -181,54 +181,6 @@ def test_a_second_run_is_compared_with_the_first_and_the_figures_are_scikit_lear
     _, page = finished(storage, f"{folder}/3", now, **{"compare-with": "none"})
     assert "Compared with" not in page
     storage.close()
-
-
-def test_the_stages_are_told_with_their_times_and_hours() -> None:
-    attempts: list[dict[str, Any]] = [
-        {
-            "stage": "etl",
-            "job": "export",
-            "attempt": 1,
-            "kind": "CustomJob",
-            "state": "SUCCEEDED",
-            "machine": "n1-standard-4",
-            "launched": "2026-11-23T10:00:00Z",
-            "ended": "2026-11-23T10:30:00Z",
-            "spot": True,
-        },
-        {
-            "stage": "train",
-            "job": "fit",
-            "attempt": 1,
-            "kind": "TrainingPipeline",
-            "state": "SUCCEEDED",
-            "launched": "2026-11-23T10:30:00Z",
-            "ended": "2026-11-23T12:30:00Z",
-            "budget_milli_node_hours": 8000,
-        },
-        {
-            "stage": "inference",
-            "job": "evaluate",
-            "attempt": 2,
-            "kind": "CustomJob",
-            "state": "launching",
-            "machine": "m",
-            "launched": "",
-            "ended": "",
-        },
-    ]
-    shown = stages_table(RunDescription(run="mr.1", jobs=attempts, reused_jobs=["etl/other"]))
-    for text in (
-        "etl/export/1",
-        "1800 s",
-        "n1-standard-4, spot",
-        "0.5000",
-        "at most 8 node hours",
-        "this job",
-        "taken over",
-    ):
-        assert text in shown, text
-    assert stages_table(RunDescription()) == ""
 
 
 def test_the_models_version_in_the_registry_is_told_where_it_has_one() -> None:
