@@ -18,7 +18,13 @@ TOOL_OF_BODY = {
     "mask": "raster-segmentation",
     "composite_mask": "raster-segmentation",
 }
-QUESTION_OF_ANSWER = {"radio_answer": "radio", "checklist_answers": "checklist", "text_answer": "text"}
+QUESTION_OF_ANSWER = {
+    "radio_answer": "radio",
+    "checklist_answers": "checklist",
+    "dropdown_answer": "dropdown",
+    "dropdown_answers": "dropdown",
+    "text_answer": "text",
+}
 
 
 @dataclass(frozen=True)
@@ -180,8 +186,8 @@ def _learn_question(questions: dict[str, dict[str, object]], body: Json) -> None
     )
     options = known["options"]
     assert isinstance(options, dict)
-    answers = body.get(key)
-    for answer in _objects([answers] if key == "radio_answer" else answers):
+    answers = body.get(key) if key != "text_answer" else None
+    for answer in _objects(answers if isinstance(answers, list) else [answers]):
         _learn_option(options, answer)
 
 

@@ -234,6 +234,31 @@ def test_a_multipart_request_without_its_file_is_refused(service: kit.Service) -
     assert (answer.status_code, answer.json()["errors"][0]["extensions"]["code"]) == (400, "BAD_USER_INPUT")
 
 
+def test_every_kind_of_answer_in_an_export_of_ones_own_becomes_a_question(tmp_path: Path) -> None:
+    answer = {"feature_schema_id": "fs-red", "name": "Red", "value": "red", "classifications": []}
+    kinds = {
+        "radio_answer": answer,
+        "checklist_answers": [answer],
+        "dropdown_answer": answer,
+        "dropdown_answers": [answer],
+        "text_answer": {"content": "free"},
+    }
+    row = kit.export_row(0)
+    row["experiments"][MODEL]["runs"][RUN]["labels"][0]["annotations"]["classifications"] = [
+        {"feature_schema_id": f"fs-{key}", "name": key, "value": key, key: given} for key, given in kinds.items()
+    ]
+    file = tmp_path / "mine.ndjson"
+    file.write_text(json.dumps(row))
+    found = load([own_export(file)]).ontologies[MODEL].features
+    assert [(feature.kind, [option.names[0] for option in feature.children]) for feature in found] == [
+        ("radio", ["Red"]),
+        ("checklist", ["Red"]),
+        ("dropdown", ["Red"]),
+        ("dropdown", ["Red"]),
+        ("text", []),
+    ]
+
+
 def test_an_export_of_ones_own_brings_its_ontology_and_runs(tmp_path: Path) -> None:
     rows = [kit.export_row(number, row_data=f"https://example.com/{number}") for number in range(3)]
     objects = [
