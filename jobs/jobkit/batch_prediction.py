@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobkit.batch_files import BatchOutput, Instance, instances
-from jobkit.errors import BadConfiguration
-from jobkit.image.batches import batches
+from jobkit.image.batches import batches, stored
 from jobkit.image.features import FeatureExtractor
-from jobkit.image.files import BadImageError
 from jobkit.image.model import load_model
 from jobkit.progress import Progress
 from jobkit.storage import Storage
@@ -44,10 +42,7 @@ def predict_all(
     progress = Progress("Pictures predicted")
 
     def read(instance: Instance) -> bytes:
-        try:
-            return storage.read_bytes(instance.uri)
-        except BadConfiguration as error:  # no such object: this picture fails, the others go on
-            raise BadImageError(error.sentence) from error
+        return stored(storage, instance.uri)
 
     with BatchOutput(storage, output_uri) as output:
         for batch in batches(read, instances(storage.read_lines(instances_uri)), model.recipe.side_px):

@@ -15,8 +15,7 @@ from jobkit.boxes.features import BoxFeatures
 from jobkit.boxes.model import BoxModel
 from jobkit.boxes.network import BoxNetwork
 from jobkit.errors import BadConfiguration
-from jobkit.image.batches import BATCH_SIZE, Pixels, batches
-from jobkit.image.files import BadImageError
+from jobkit.image.batches import BATCH_SIZE, Pixels, batches, stored
 from jobkit.image.pretrained import require_libraries
 from jobkit.progress import Progress
 from jobkit.storage import Storage
@@ -99,10 +98,7 @@ def predict(
     progress = Progress("Pictures predicted")
 
     def read(instance: Instance) -> bytes:
-        try:
-            return storage.read_bytes(instance.uri)
-        except BadConfiguration as error:  # no such object: this picture fails, the others go on
-            raise BadImageError(error.sentence) from error
+        return stored(storage, instance.uri)
 
     size = max(1, min(BATCH_SIZE, PIXELS_A_BATCH // side**2))
     with BatchOutput(storage, output_uri) as output:

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from jobkit.errors import BadConfiguration
 from jobkit.fetch import in_order
 from jobkit.image.files import BadImageError, as_rgb, opened
+from jobkit.storage import Storage
 
 READERS = 8
 BATCH_SIZE = 16
@@ -26,6 +28,15 @@ class Batch(Generic[Item]):
     items: list[Item]
     pixels: Pixels
     failures: list[tuple[Item, str]]
+
+
+def stored(storage: Storage, uri: str) -> bytes:
+    """The bytes of a picture in the bucket. Raises BadImageError where there is no such object: this picture fails,
+    the others go on."""
+    try:
+        return storage.read_bytes(uri)
+    except BadConfiguration as error:
+        raise BadImageError(error.sentence) from error
 
 
 def decoded(data: bytes, side_px: int) -> Pixels:

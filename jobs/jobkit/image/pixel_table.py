@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from jobkit.image.batches import Pixels, batches
+from jobkit.image.batches import Pixels, batches, stored
 from jobkit.progress import Progress, say
 from jobkit.storage import Storage
 
@@ -25,7 +25,7 @@ class PixelTable:
         """Reads all pictures; those that cannot be read are told in the log."""
         table = PixelTable(path, len(uris), side_px)
         progress = Progress("Pictures read", total=len(uris))
-        for batch in batches(lambda row: storage.read_bytes(uris[row]), range(len(uris)), side_px):
+        for batch in batches(lambda row: stored(storage, uris[row]), range(len(uris)), side_px):
             table.pixels[batch.items] = batch.pixels
             table.readable[batch.items] = True
             for row, reason in batch.failures:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from jobkit.boxes.features import TAPS, BoxFeatures, BoxRecipe
 from jobkit.checkpoints import Checkpoints
-from jobkit.image.batches import BATCH_SIZE, Batch, Pixels, batches
+from jobkit.image.batches import BATCH_SIZE, Batch, Pixels, batches, stored
 from jobkit.progress import Progress, say
 from jobkit.standing_file import Standing, StandingFile
 from jobkit.storage import Storage
@@ -132,7 +132,7 @@ def _read(
     readable: list[int] = []
 
     def read(numbered: tuple[int, Example]) -> bytes:
-        return reading.storage.read_bytes(numbered[1].uri)
+        return stored(reading.storage, numbered[1].uri)
 
     batch: Batch[tuple[int, Example]]
     for batch in batches(read, chunk, reading.recipe.side_px, BATCH_SIZE):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobkit.checkpoints import Checkpoints
-from jobkit.image.batches import batches
+from jobkit.image.batches import batches, stored
 from jobkit.image.features import FeatureExtractor, Recipe
 from jobkit.progress import Progress, say
 from jobkit.splits import TRAINING
@@ -103,7 +103,7 @@ def _fill(
     progress: Progress,
 ) -> None:
     def read(row: int) -> bytes:
-        return storage.read_bytes(taught[row].uri)
+        return stored(storage, taught[row].uri)
 
     for batch in batches(read, range(rows.start, rows.stop), extractor.recipe.side_px):
         table.plain[batch.items] = extractor.features(batch.pixels)

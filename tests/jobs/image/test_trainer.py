@@ -157,10 +157,12 @@ def test_what_cannot_be_learned_ends_in_a_sentence(
 def test_pictures_that_cannot_be_read_are_counted_and_the_others_are_learned(storage: Storage, folder: str) -> None:
     lines = sample_lines(storage, folder)[::3]
     storage.write_bytes(lines[0]["imageGcsUri"], b"\xff\xd8\xff nothing")
-    lines[0]["dataItemResourceLabels"][ML_USE] = "training"
+    lines[3]["imageGcsUri"] = f"{folder}/images/deleted.jpg"
+    for line in (lines[0], lines[3]):
+        line["dataItemResourceLabels"][ML_USE] = "training"
     code, ending = train(storage, folder, lines)
     assert code == 0
-    assert ending["counts"]["unreadable_images"] == 1
+    assert ending["counts"]["unreadable_images"] == 2
 
 
 @pytest.mark.parametrize("classes", [2, 5])
