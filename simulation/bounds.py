@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -22,6 +23,21 @@ def of_bounds(world: World, run: Run) -> Iterator[str]:
     yield from _of_deletion(world, run)
     if world.settings.max_run_hours is not None:
         yield from _of_cap(world, run, world.settings.max_run_hours)
+
+
+def of_limits(world: World, runs: list[Run]) -> Iterator[str]:
+    """No more runs were admitted than the deployment allows, at once and on a day."""
+    admitted = [run for run in runs if run.configured and not run.configured.problems]
+    at = {run.id: run.stamps[run.configured.path].created for run in admitted if run.configured}
+    for run in admitted:
+        under_way = [
+            other for other in admitted if at[other.id] <= at[run.id] <= (other.finished_at or at[run.id])
+        ]  # itself among them
+        if len(under_way) > world.settings.max_active_runs:
+            yield f"{len(under_way)} runs were under way at once, and {world.settings.max_active_runs} are allowed"
+    for day, number in Counter(run.accepted_at.date() for run in admitted).items():
+        if number > world.settings.max_runs_per_day:
+            yield f"{number} runs were admitted on {day}, and {world.settings.max_runs_per_day} are allowed"
 
 
 def has_bound(world: World, run: Run) -> bool:

@@ -24,7 +24,7 @@ SETTINGS = Settings(
 
 
 def _custom(name: str, status: str, *inputs: str, **more: object) -> dict[str, Any]:
-    args = {f"input_{number}": f"${{{value}}}" for number, value in enumerate(inputs)}
+    args = {value.rpartition(".")[2] + str(number): f"${{{value}}}" for number, value in enumerate(inputs)}
     return {
         "name": name,
         "kind": "CustomJob",
@@ -41,9 +41,10 @@ def _stages(variant: int) -> dict[str, list[dict[str, Any]]]:
     """Stages of both pipelines. A later deployment renames a job, adds one, and gives a stage a name of its own."""
     last = "inference" if variant == 0 else "scoring"
     export = _custom("export", "EXPORTING_DATA", timeout_s=14400)
-    fit = _custom("fit" if variant == 0 else "refit", "TRAINING_MODEL", "etl.export.out", timeout_s=2400)
-    more = [] if variant == 0 else [_custom("check", "TRAINING_MODEL", f"train.{fit['name']}.out")]
-    predict = _custom("predict", "TRAINING_MODEL", f"train.{fit['name']}.out", "etl.export.out")
+    name = "fit" if variant == 0 else "refit"
+    fit = _custom(name, "TRAINING_MODEL", "etl.export.out", "parameters.seed", timeout_s=2400)
+    more = [] if variant == 0 else [_custom("check", "TRAINING_MODEL", f"train.{name}.out")]
+    predict = _custom("predict", "TRAINING_MODEL", f"train.{name}.out", "etl.export.out", "parameters.threshold")
     automl = {
         "name": "automl",
         "kind": "TrainingPipeline",
@@ -83,7 +84,10 @@ def pipelines(variant: int) -> Mapping[str, Pipeline]:
                 "version": 1,
                 "model_type": model_type,
                 "description": "simulated",
-                "parameters": {"seed": {"type": "integer", "default": 0, "help": "a seed"}},
+                "parameters": {
+                    "seed": {"type": "integer", "default": 0, "help": "training needs it"},
+                    "threshold": {"type": "integer", "default": 5, "help": "training does not"},
+                },
                 "stages": stages,
             }
         )

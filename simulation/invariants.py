@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from orchestrator.facts import Claimed, decode
 from orchestrator.identities import RunId
-from orchestrator.job_requests import image_uri
-from orchestrator.pipelines import CustomJob
 from orchestrator.run import Attempt, Run, fold
-from simulation.bounds import has_bound, of_bounds
+from simulation.bounds import has_bound, of_bounds, of_limits
+from simulation.steered import of_steering
 from simulation.vertex import SimulatedJob
 from simulation.world import World
 
@@ -68,6 +67,7 @@ def _of_world(world: World, runs: list[Run]) -> Iterator[str]:
     if kept > len(world.pubsub.counts.dead):
         yield f"{kept} messages were kept under dead/, and {len(world.pubsub.counts.dead)} were dead letters"
     yield from _of_calls(world, runs)
+    yield from of_limits(world, runs)
     newest = {run.id.slug: run for run in sorted(runs, key=lambda run: run.id) if not run.accepted.abandoned}
     for slug, run in newest.items():
         if slug in world.labelbox.deleted:
@@ -75,6 +75,8 @@ def _of_world(world: World, runs: list[Run]) -> Iterator[str]:
         shown = world.labelbox.shown.get(slug)
         if run.finished and (shown is None or shown.status != run.finished.outcome):
             yield f"Labelbox shows {shown.status if shown else None} of {run.id}, which ended {run.finished.outcome}"
+        elif run.finished and shown and shown.error_message != run.finished.sentence:
+            yield f"Labelbox says {shown.error_message!r} of {run.id}, which ended with {run.finished.sentence!r}"
     names = [attempt.launched.name for run in runs for _, attempt in _attempts(run) if attempt.launched]
     if len(set(names)) < len(names):
         yield "one job was launched for two attempts"
@@ -117,6 +119,7 @@ def _of_run(world: World, run: Run) -> Iterator[str]:
         yield from (f"{run.id} {'/'.join(key)}: {text}" for text in _of_attempt(world, run, attempt))
     yield from (f"{run.id}: {text}" for text in _of_order(run))
     yield from (f"{run.id}: {text}" for text in of_bounds(world, run))
+    yield from (f"{run.id}: {text}" for text in of_steering(world, run))
     if not world.dice.happened:
         yield from (f"{run.id}: {text}" for text in _of_haste(run, world.settings.claim_hold_s))
     if run.finished:
@@ -137,9 +140,6 @@ def _of_attempt(world: World, run: Run, attempt: Attempt) -> Iterator[str]:
     if job is None or job.attempt_id != run.identity(attempt.ref).id:
         yield "`launched` names a job that is not its own"
         return
-    spec = run.pipeline.find(attempt.ref.stage, attempt.ref.job)[1]
-    if isinstance(spec, CustomJob) and job.image != image_uri(run, spec):
-        yield f"it runs image {job.image}, not the one of the accepted pipeline"
     if attempt.ended:
         yield from _of_end(attempt, job)
     yield from _of_cancel(world, run, attempt, job)
@@ -226,7 +226,10 @@ def _of_outcome(world: World, run: Run) -> Iterator[str]:
 
 
 def _has_reason(world: World, run: Run) -> bool:
-    if run.cancel or run.id in world.vertex.refused_for_good or has_bound(world, run):
+    assert run.finished
+    if run.cancel and run.finished.sentence.startswith(f"Cancelled by {run.cancel.by}"):
+        return True
+    if run.id in world.vertex.refused_for_good or has_bound(world, run):
         return True
     if any(f'"{run.id}"'.encode() in message.data for message in world.pubsub.counts.dead):
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from orchestrator.errors import LaunchRefused, LaunchUnsure, Unavailable
 from orchestrator.identities import RunId, run_of_labels
@@ -34,7 +35,7 @@ class SimulatedJob:
     attempt_id: str
     run: RunId
     creator_outlived: bool
-    image: str
+    body: dict[str, Any]
     failure: str
     history: list[tuple[float, JobReading]] = field(default_factory=list)
     cancels_s: list[float] = field(default_factory=list)
@@ -97,13 +98,12 @@ class MemoryVertex:
         thread, body = self._threads.current, request.body
         assert thread is not None
         age_s = self._timeline.now_s - thread.began_s
-        specs = body.get("job_spec", {}).get("worker_pool_specs", [])
         job = SimulatedJob(
             kind=request.kind,
             attempt_id=body["labels"]["lb_attempt"],
             run=run,
             creator_outlived=age_s > self.function_timeout_s + CALL_DEADLINE_S,
-            image=specs[0]["container_spec"]["image_uri"] if specs else "",
+            body=body,
             failure=self._dice.random.choice(_FAILURES) if self._dice.happens(Fault.JOB_FAILS) else "",
         )
         name = f"{PARENT}/{_COLLECTIONS[request.kind]}/{1000 + len(self.by_name)}"

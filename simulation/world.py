@@ -69,6 +69,7 @@ class World:
         self.instances = 0
         self.calm_since_s: float | None = None
         self.bodies: dict[str, bytes] = {}
+        self.changes: dict[RunId, dict[str, Any]] = {}  # parameters that somebody changed for a run
         self._writers = 0
         self._several_instances = random.random() < 0.25
         self._services = self._deployment()
@@ -216,13 +217,14 @@ class World:
         numbers = self.bucket.names_of_folders(f"facts/runs/{model_run_id}/")
         run = RunId(model_run_id, max(map(int, numbers), default=1))
         services, random = self._instance(), self.dice.random
-        stage, changes = random.choice(("etl", "train", "inference", "scoring")), {"seed": random.randint(1, 9)}
+        stage = random.choice(("etl", "train", "inference", "scoring"))
+        changes = {random.choice(("seed", "threshold")): random.randint(1, 9)}
         self.gate.note(f"retry {run} from {stage} with {changes}")
         self.posts += 1
 
         def work() -> int:
             try:
-                retry_from(services.begin(), run, stage, changes)
+                self.changes[retry_from(services.begin(), run, stage, changes)] = changes
             except Unavailable:
                 return 503
             except BadRequest as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from orchestrator import (
     advancing,
+    dead_letters,
     deleted_runs,
     hints,
     launching,
@@ -22,16 +23,19 @@ from orchestrator import (
     workflow,
 )
 from orchestrator.errors import LabelboxUnavailable
-from orchestrator.facts import Accepted, Claimed, Ended, Launched
-from orchestrator.identities import RunId
-from orchestrator.job_requests import job_request
+from orchestrator.facts import Accepted, Claimed, Ended, Finished, Launched
+from orchestrator.identities import AttemptRef, RunId
+from orchestrator.job_requests import JobRequest, job_request
 from orchestrator.ledger import Ledger
 from orchestrator.messages import StageRequested
+from orchestrator.pipelines import JobSpec
 from orchestrator.reply import DONE, again
-from orchestrator.run import Run
+from orchestrator.run import Attempt, Run
 from orchestrator.services import Handling
+from orchestrator.settings import Settings
 from orchestrator.vertex import JobReading
-from orchestrator.workflow import Hold, Launch, Observe
+from orchestrator.workflow import Finish, Hold, Launch, Observe, Step, Wait
+from simulation.labelbox import MemoryLabelbox
 from simulation.schedule import run_schedule
 from simulation.vertex import MemoryVertex
 
@@ -196,6 +200,81 @@ def take_over_what_never_ended(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(retrying, "_accepted", accepted)
 
 
+def claim_before_quota_may_be_back(patch: pytest.MonkeyPatch) -> None:
+    """A job that was refused for quota is asked for again at once."""
+    real = workflow._step_of_claims
+
+    def step_of_claims(attempt: Attempt, topic: str, now: datetime, settings: Settings) -> Step:
+        step = real(attempt, topic, now, settings)
+        following = Launch(attempt.ref, attempt.claims[-1].number + 1, topic) if attempt.claims else step
+        return following if isinstance(step, Wait) else step
+
+    patch.setattr(workflow, "_step_of_claims", step_of_claims)
+
+
+def retry_without_waiting(patch: pytest.MonkeyPatch) -> None:
+    """A job that failed is tried again at once."""
+    real = workflow._after_end
+
+    def after_end(attempt: Attempt, ended: Ended, job: JobSpec, topic: str, now: datetime) -> Step | None:
+        return real(attempt, replace(ended, not_before=None), job, topic, now)
+
+    patch.setattr(workflow, "_after_end", after_end)
+
+
+def launch_what_was_cancelled(patch: pytest.MonkeyPatch) -> None:
+    """A cancel is acted on only once the job is there."""
+    real = workflow.next_step
+
+    def next_step(run: Run, now: datetime, settings: Settings) -> Step:
+        return real(run if run.attempts.keys() >= _every_job(run) else replace(run, cancel=None), now, settings)
+
+    for room in (advancing, hints, reconcile, dead_letters):
+        patch.setattr(room, "next_step", next_step)
+    patch.setattr(launching, "may_create", lambda *_: True)
+
+
+def _every_job(run: Run) -> set[tuple[str, str]]:
+    return {(stage.name, job.name) for stage, job in run.pipeline.jobs()}
+
+
+def say_nobody_cancelled(patch: pytest.MonkeyPatch) -> None:
+    """A cancelled run ends as failed, and not with who cancelled it."""
+    patch.setattr(workflow, "_cancelled", lambda *_: Finish(Finished("FAILED", "The run was stopped")))
+
+
+def tell_labelbox_no_reason(patch: pytest.MonkeyPatch) -> None:
+    """Labelbox is told that a run failed, and not why."""
+    real = MemoryLabelbox.tell
+    told = lambda self, run, telling: real(self, run, replace(telling, error_message=""))  # noqa: E731
+    patch.setattr(MemoryLabelbox, "tell", told)
+
+
+def forget_what_was_changed(patch: pytest.MonkeyPatch) -> None:
+    """A run that goes on from a stage has the parameters of the run before it."""
+    real = retrying._accepted
+    patch.setattr(
+        retrying, "_accepted", lambda handling, older, pipeline, stage, _: real(handling, older, pipeline, stage, {})
+    )
+
+
+def launch_with_another_parameter(patch: pytest.MonkeyPatch) -> None:
+    """A job is asked for with a parameter that is not the run's."""
+
+    def request(run: Run, ref: AttemptRef, settings: Settings) -> JobRequest:
+        assert run.configured
+        return job_request(
+            replace(run, configured=replace(run.configured, parameters={"seed": -1, "threshold": -1})), ref, settings
+        )
+
+    patch.setattr(launching, "job_request", request)
+
+
+def admit_a_crowd(patch: pytest.MonkeyPatch) -> None:
+    """Nobody counts the runs that are under way."""
+    patch.setattr(advancing, "_crowd_problems", lambda *_: [])
+
+
 RULES: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (record_before_claim, "was doubled by handlers that were in time"),
     (no_settle, "still runs"),
@@ -212,6 +291,14 @@ RULES: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
     (go_on_without_a_model_run, "on long after its model run had been deleted"),
     (take_an_unknown_answer_for_a_deletion, "and Labelbox has its model run"),
     (take_over_what_never_ended, "which the run before it did not end with"),
+    (claim_before_quota_may_be_back, "did not wait for quota"),
+    (retry_without_waiting, "did not wait as long as a retry waits"),
+    (launch_what_was_cancelled, "after the run had been cancelled"),
+    (say_nobody_cancelled, "FAILED without a reason: The run was stopped"),
+    (tell_labelbox_no_reason, "Labelbox says"),
+    (forget_what_was_changed, "it was asked for with"),
+    (launch_with_another_parameter, "and the facts say"),
+    (admit_a_crowd, "were under way at once"),
 ]
 
 
