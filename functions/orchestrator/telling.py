@@ -84,7 +84,8 @@ def told_last(handling: Handling, run: Run) -> bool:
         return True
     try:
         shown = handling.services.labelbox.read_back(run.accepted.model_run_id)
-        if shown.status == telling.status:
+        # An older run's end may be the same status, with a reason that is not this run's.
+        if shown.status == telling.status and shown.metadata.get("run", str(run.id)) == str(run.id):
             return True
         logs.warning("Corrected the status in Labelbox", run=run.id, status=telling.status)
         handling.services.labelbox.tell(run.accepted.model_run_id, telling)

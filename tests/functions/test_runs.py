@@ -371,6 +371,24 @@ def test_a_status_that_arrived_after_the_end_is_corrected_before_the_run_is_clos
     assert not [name for name in world.store.objects if name.startswith("active/")]
 
 
+def test_an_older_run_s_failure_that_arrived_after_the_newer_one_s_is_corrected_to_the_newer_one_s_reason() -> None:
+    world = World()
+    run_id = world.start()
+    Ledger(world.store, "operator").record(run_id, CancelRequested(by="ada"))
+    Ledger(world.store, "operator").mark_look(run_id)
+    world.tick()
+    world.end_job(state="CANCELLED")
+    world.tick()
+    own = world.labelbox.told[-1]
+    assert own[1] == "FAILED" and own[2]["run"] == str(run_id)
+    world.labelbox.told.append(("mr-1", "FAILED", {"run": "mr-1.0"}, "etl/export failed: preempted"))
+    for _ in range(2):
+        world.clock.advance(1000)
+        world.tick()
+    assert world.labelbox.told[-1] == own
+    assert not [name for name in world.store.objects if name.startswith("active/")]
+
+
 def test_a_look_marker_that_a_frozen_handler_left_behind_is_taken_away() -> None:
     world = World()
     run_id = world.start()

@@ -155,7 +155,10 @@ class MemoryLabelbox:
 
     def read_back(self, model_run_id: str) -> ShownStatus:
         mine = [item for item in self.told if item[0] == model_run_id]
-        return ShownStatus(mine[-1][1] if mine else None, mine[-1][3] if mine else "", {})
+        if not mine:
+            return ShownStatus(None, "", {})
+        merged = {key: value for _, _, metadata, _ in mine for key, value in metadata.items()}
+        return ShownStatus(mine[-1][1], mine[-1][3], merged)
 
     def statuses(self, model_run_id: str = "mr-1") -> list[str]:
         return [status for told, status, _, _ in self.told if told == model_run_id]
