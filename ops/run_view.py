@@ -116,7 +116,7 @@ def job_rows(deployment: Deployment, run: Run, now: datetime) -> Iterator[JobRow
     for stage, job in run.pipeline.jobs():
         attempts = run.attempts_of(stage.name, job.name)
         if not attempts:
-            yield JobRow(stage.name, job.name, job.kind, 0, "waiting")
+            yield JobRow(stage.name, job.name, job.kind, 0, _state_without_attempt(run, stage.name, job.name))
         for attempt in attempts:
             launched, ended = attempt.launched, attempt.ended
             refused = attempt.claims[-1].refused if attempt.claims else None
@@ -133,6 +133,13 @@ def job_rows(deployment: Deployment, run: Run, now: datetime) -> Iterator[JobRow
                 sentence=ended.sentence if ended else refused.sentence if refused and not launched else "",
                 hint=ended.hint if ended else "",
             )
+
+
+def _state_without_attempt(run: Run, stage: str, job: str) -> str:
+    """Of a job that this run launched nothing for (yet)."""
+    if (stage, job) in run.accepted.reused_ends:
+        return "reused"
+    return "not run" if run.finished else "waiting"
 
 
 def outputs_of(run: Run) -> dict[str, str]:

@@ -24,6 +24,8 @@ _STYLES = {
     "cancelling": "yellow",
     "waits for quota": "yellow",
     "waiting": "dim",
+    "not run": "dim",
+    "reused": "dim",
     "skipped": "dim",
     "FAILED": "red",
     "CANCELLED": "red",

@@ -42,8 +42,9 @@ def _in_words(stored: Stored) -> str:
     match stored.fact:
         case Accepted(abandoned=True):
             return "the request was never accepted; closed"
-        case Accepted(model_type=model_type):
-            return f"accepted as {model_type}"
+        case Accepted(model_type=model_type, reused=reused):
+            kept = f", with what {', '.join(reused)} of the run before ended with" if reused else ""
+            return f"accepted as {model_type}{kept}"
         case Configured(problems=problems) if problems:
             return f"cannot run: {'; '.join(problems)}"
         case Configured(parameters=parameters):

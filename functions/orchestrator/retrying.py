@@ -10,6 +10,7 @@ from orchestrator.errors import BadRequest, Unavailable
 from orchestrator.facts import Accepted
 from orchestrator.identities import RunId
 from orchestrator.messages import StageRequested
+from orchestrator.parameters import settle
 from orchestrator.pipelines import Pipeline, dump
 from orchestrator.run import Run
 from orchestrator.services import Handling
@@ -64,7 +65,7 @@ def _problems(handling: Handling, older: Run, pipeline: Pipeline, stage: str, ch
     names = [item.name for item in pipeline.stages]
     if stage not in names:
         return [f"{pipeline.model_type} has no stage {stage!r}; its stages are {', '.join(names)}"]
-    problems = [f"{name} is no parameter of this model type" for name in changes if name not in pipeline.parameters]
+    problems = settle(pipeline.parameters, _config(older, pipeline, changes) or {})[1]
     ended = older.ended_jobs()
     for item in pipeline.stages[: names.index(stage)]:
         for job in item.jobs:
@@ -88,12 +89,17 @@ def _still_known(parameters: Mapping[str, Any], pipeline: Pipeline) -> dict[str,
     return {name: value for name, value in parameters.items() if name in pipeline.parameters}
 
 
+def _config(older: Run, pipeline: Pipeline, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The older run's parameters with the changes. A run that was lost before its parameters were settled has only its
+    config, and none if Labelbox did not answer."""
+    config = older.accepted.config if older.configured is None else _still_known(older.configured.parameters, pipeline)
+    return None if config is None and not changes else {**(config or {}), **changes}
+
+
 def _accepted(handling: Handling, older: Run, pipeline: Pipeline, stage: str, changes: Mapping[str, Any]) -> Accepted:
     services, before = handling.services, older.accepted
     names = [item.name for item in pipeline.stages]
     kept = {(item.name, job.name) for item in pipeline.stages[: names.index(stage)] for job in item.jobs}
-    # A run that was lost before its parameters were settled has only its config, and none if Labelbox did not answer.
-    config = before.config if older.configured is None else _still_known(older.configured.parameters, pipeline)
     return Accepted(
         model_run_id=before.model_run_id,
         model_id=before.model_id,
@@ -103,7 +109,7 @@ def _accepted(handling: Handling, older: Run, pipeline: Pipeline, stage: str, ch
         image_repository=services.settings.image_repository,
         image_tag=services.settings.image_tag,
         body_sha256=before.body_sha256,
-        config=None if config is None and not changes else {**(config or {}), **changes},
+        config=_config(older, pipeline, changes),
         clears=tuple(sorted({key for told in older.told.values() for key in told.metadata_keys})),
         reused={
             f"{name}/{job}": {

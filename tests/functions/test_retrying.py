@@ -53,6 +53,9 @@ def test_a_failed_stage_is_gone_on_from_and_taken_over_once_more() -> None:
     [
         ("inference", {"seed": 3}, "seed is used by train/fit, which would not run again"),
         ("inference", {"nonsense": 3}, "nonsense is no parameter"),
+        ("inference", {"upload_min_confidence": 7}, "upload_min_confidence must be at most 1, not 7"),
+        ("train", {"seed": "many"}, "seed must be an integer, not 'many'"),
+        ("train", {"trainer": "gpu", "accelerator": "none", "backbone": "nonsense"}, "backbone must be"),
         ("evaluate", {}, "no stage 'evaluate'; its stages are etl, train, inference"),
     ],
 )

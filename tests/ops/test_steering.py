@@ -79,6 +79,16 @@ def test_retry_from_a_stage_reuses_the_trained_model_and_launches_no_training(wo
     requests = world.jobs.requests[launched:]
     args = requests[0].body["job_spec"]["worker_pool_specs"][0]["container_spec"]["args"]
     assert len(requests) == 1 and "--model=gs://b/model/" in args and "--upload-min-confidence=0.5" in args
+    shown = ops("show", "mr-1", "--json").json
+    assert [job["state"] for job in shown["jobs"]] == ["reused", "reused", "RUNNING"]
+    assert "with what etl/export, train/fit of the run before ended with" in shown["timeline"][0]["text"]
+
+
+def test_jobs_that_a_run_did_not_come_to_are_told_from_those_that_it_will(world: World, ops: Commands) -> None:
+    world.start()
+    assert [job["state"] for job in ops("show", "mr-1", "--json").json["jobs"]] == ["RUNNING", "waiting", "waiting"]
+    world.log_hint(world.end_job(state="FAILED", error={"version": 1, "sentence": "No.", "kind": "bad_data"}))
+    assert [job["state"] for job in ops("show", "mr-1", "--json").json["jobs"]] == ["FAILED", "not run", "not run"]
 
 
 def test_retry_from_a_stage_refuses_what_would_not_take_effect(world: World, ops: Commands) -> None:
@@ -86,6 +96,8 @@ def test_retry_from_a_stage_refuses_what_would_not_take_effect(world: World, ops
     world.complete_text_run()
     answer = ops("retry", "mr-1", "--from", "inference", "--set", "seed=3")
     assert answer.code == 1 and "seed is used by train/fit, which would not run again" in answer.err
+    answer = ops("retry", "mr-1", "--from", "inference", "--set", "upload_min_confidence=7")
+    assert answer.code == 1 and "upload_min_confidence must be at most 1, not 7" in answer.err
     assert "has no stage 'deploy'" in ops("retry", "mr-1", "--from", "deploy").err
     assert ops("retry", "mr-1", "--set", "seed=3").code == 2
 
