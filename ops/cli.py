@@ -40,7 +40,7 @@ _CREDENTIALS = "gcloud auth application-default login"
     "--prices",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="OPS_PRICES",
-    help="Your prices by the hour, as YAML; without it costs are unknown [OPS_PRICES]",
+    help="Your prices by the hour, as YAML; Google's published ones by default, none on this machine [OPS_PRICES]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts")
 @click.pass_obj

@@ -1,6 +1,6 @@
-"""What a run used of Vertex AI, in machine hours; and what that costs at prices that the operator supplies.
+"""What a run used of Vertex AI, in machine hours; and what that costs at prices that are handed in.
 
-No price is known to this code: Google's change, and differ by region and contract.
+No price is known to this file: they change, and differ by region and contract (published.py has Google's own).
 """
 
 from __future__ import annotations
