@@ -19,7 +19,7 @@ from jobkit.ending import Result, run_job
 from jobkit.storage import Storage
 
 REQUIRED = ("model", "instances", "output-uri")
-OPTIONAL = {"confidence-threshold": "0.01", "max-predictions": "100"}
+OPTIONAL = {"confidence-threshold": "0.01", "max-predictions": "500"}
 
 
 def run(arguments: Arguments, storage: Storage) -> Result:

@@ -5,13 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from inference.bounding_boxes import main as inference
+from inference.box_prediction import main as own
+from jobkit.boxes.limits import MAX_BOXES_PER_IMAGE
 from jobkit.boxes.predictions import BoxPredictions
 from jobkit.manifest import ManifestRow
 from jobkit.storage import Storage
 from tests.jobs.boxes.scenes import MODEL_RUN, Sample, drawing, jpeg
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 CLASSES = {"Traffic light": "tool-light", "car": "tool-car"}
 REPORT = {
     "version": 1,
@@ -260,3 +264,10 @@ def test_rows_reach_labelbox_and_a_refusal_does_not_fail_the_run(
     server.settings(refuse_predictions=True)
     result, _, _ = conclude(storage, f"{folder}-refused", rows, shards, "--sink=auto")
     assert result["counts"]["uploaded"] == 0 and "accepts no predictions" in result["metadata"]["upload"]
+
+
+def test_as_many_boxes_are_asked_for_as_vertex_takes_in_training() -> None:
+    text = (REPOSITORY / "functions" / "pipelines" / "bounding_box.yaml").read_text(encoding="utf-8")
+    (batch,) = (job for stage in yaml.safe_load(text)["stages"] for job in stage["jobs"] if job["name"] == "batch")
+    assert batch["model_parameters"] == {"confidenceThreshold": 0.01, "maxPredictions": MAX_BOXES_PER_IMAGE}
+    assert {"confidence-threshold": "0.01", "max-predictions": str(MAX_BOXES_PER_IMAGE)} == own.OPTIONAL
