@@ -41,6 +41,7 @@ class CloudOptions:
     export: an own Labelbox export in the place of the samples. duplicate: every message is pushed twice.
     labelbox: switches of the Labelbox stand-in. google_pubsub: Google's own emulator in the small one's place.
     jobs_dirs: the folders of the job images. settings: settings of the functions, over the usual ones.
+    storage: another server in the place of the usual one, for benchmarks.
     """
 
     export: Path | None = None
@@ -52,6 +53,7 @@ class CloudOptions:
     samples_dir: Path = ROOT / "samples"
     jobs_dirs: tuple[Path, ...] = (ROOT / "jobs",)
     settings: Mapping[str, str] = field(default_factory=dict)
+    storage: type[StorageServer] = StorageServer
 
 
 class EmbeddedCloud:
@@ -61,7 +63,7 @@ class EmbeddedCloud:
         self.state = state
         self.options = options or CloudOptions()
         self.pubsub = GooglePubSub(state) if self.options.google_pubsub else StandIn("pubsub", state, (), {})
-        self.storage = StorageServer(
+        self.storage = self.options.storage(
             state.path / "storage",
             events_project=deployment.PROJECT,
             events_topic=deployment.topic_id(deployment.STORAGE_EVENTS),

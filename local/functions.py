@@ -15,7 +15,8 @@ from local.processes import LOOPBACK, Process, free_port
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "functions" / "main.py"
 READY_DEADLINE_S = 60.0
-THREADS = 8  # a gunicorn worker's; a slow upload holds one, so there must be several
+# Requests that a worker serves at once, as in terraform/locals.tf; the coordinator's wait for Labelbox.
+COORDINATOR_THREADS, STAGE_THREADS = 32, 8
 INSTANCE_HEADER = "x-instance"
 API_KEY_SECRET = "local-labelbox-api-key"
 SERVICE_SECRET_SECRET = "local-service-secret"
@@ -81,7 +82,7 @@ class FunctionProcess:
                 *(sys.executable, "-m", "functions_framework"),
                 *("--source", SOURCE, "--target", name, "--host", LOOPBACK, "--port", str(self.port)),
             ],
-            {**environment, "THREADS": str(THREADS)},
+            {**environment, "THREADS": str(COORDINATOR_THREADS if name == "coordinator" else STAGE_THREADS)},
             state_dir / "logs" / f"{name}.log",
             state_dir,
             port=self.port,

@@ -41,6 +41,7 @@ class StorageServer:
     ) -> None:
         self.port = port or free_port()
         self._root = root
+        self._pubsub_host = pubsub_host
         events: list[str] = []
         environment: dict[str, str] = {}
         if events_project and events_topic and pubsub_host:
@@ -53,12 +54,15 @@ class StorageServer:
         run_dir = root.parent
         self.process = Process(
             "storage",
-            [server_binary(), *self._flags(), *events],
+            self._command(events),
             environment,
             log or run_dir / "storage.log",
             run_dir,
             port=self.port,
         )
+
+    def _command(self, events: list[str]) -> list[str | Path]:
+        return [server_binary(), *self._flags(), *events]
 
     def _flags(self) -> list[str]:
         address = f"{LOOPBACK}:{self.port}"

@@ -68,12 +68,12 @@ resource "google_cloudfunctions2_function" "function" {
     available_memory                 = "512Mi"
     min_instance_count               = 0
     max_instance_count               = each.value.max_instances
-    max_instance_request_concurrency = local.concurrency
+    max_instance_request_concurrency = each.value.concurrency
     all_traffic_on_latest_revision   = true
     ingress_settings                 = each.key != "coordinator" ? "ALLOW_INTERNAL_ONLY" : var.public_access ? "ALLOW_ALL" : "ALLOW_INTERNAL_AND_GCLB"
     direct_vpc_egress                = var.network == null ? null : var.network.egress
     # THREADS is the framework's own: https://github.com/GoogleCloudPlatform/functions-framework-python
-    environment_variables = merge(local.environment, { THREADS = tostring(local.concurrency) })
+    environment_variables = merge(local.environment, { THREADS = tostring(each.value.concurrency) })
 
     dynamic "direct_vpc_network_interface" {
       for_each = var.network == null ? [] : [var.network]

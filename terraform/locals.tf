@@ -15,9 +15,11 @@ locals {
     dead-letter = { entry_point = "dead_letter", launches = false, max_instances = 5 }
   }
   stage_topics = toset([for name, stage in local.stages : name if stage.launches])
-  functions = merge(local.stages, {
-    coordinator = { entry_point = "coordinator", launches = false, max_instances = 10 }
-  })
+  # One CPU serves several requests at once, each in a thread of its own; the coordinator's wait for Labelbox.
+  functions = merge(
+    { for name, stage in local.stages : name => merge(stage, { concurrency = 8 }) },
+    { coordinator = { entry_point = "coordinator", launches = false, max_instances = 10, concurrency = 32 } },
+  )
 
   # Each time is shorter than the next: a call ends before its function, the function before Pub/Sub gives up on it,
   # and a claim outlives every delivery that may work under it (docs/decisions/time-chain.md).
@@ -33,8 +35,6 @@ locals {
     maximum_backoff_s = 600
     attempts          = 20
   }
-  # One CPU serves several requests at once; each needs a thread of its own.
-  concurrency = 8
 
   repository = "${var.region}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.jobs.repository_id}"
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from local.labelbox.errors import BadSyntax
 
@@ -59,6 +60,7 @@ class Operation:
     selections: tuple[Selection, ...]
 
 
+@lru_cache(maxsize=256)
 def parse(text: str) -> Operation:
     """The only operation of a document. BadSyntax when there is none, more than one, or a construct not known here."""
     return _Parser(text).document()

@@ -10,7 +10,7 @@ from google.cloud import aiplatform_v1
 from google.protobuf import empty_pb2
 
 from local.vertex import kinds
-from local.vertex.filters import Field, parse
+from local.vertex.filters import Field, needed_texts, parse
 from local.vertex.kinds import Kind
 from local.vertex.lifecycle import Lifecycle
 from local.vertex.names import Place, new_id
@@ -60,7 +60,8 @@ class JobRequests:
         """Return a page of jobs, newest first, as old as the lists' lag."""
         self.place.check_parent(request.parent)
         accepted = parse(request.filter, dict(self.fields))
-        found = [job for job in self.kind.table.listed(self.settings.current.list_lag_s) if accepted(job)]
+        listed = self.kind.table.listed(self.settings.current.list_lag_s, needed_texts(request.filter))
+        found = [job for job in listed if accepted(job)]
         chosen, token = page(found, request.page_size, request.page_token)
         return self.response(chosen, token)
 

@@ -25,6 +25,7 @@ from local.vertex.workshop import Workshop
 log = logging.getLogger(__name__)
 
 GRACE_S = 5.0
+QUEUE_POLL_S = 0.2  # a leaving job or a cancel wakes the queue; hundreds that look every POLL_S would take a processor
 STOP_GRACE_S = 2.0  # whoever stops the stand-in may kill it after 5 s, and its jobs would live on
 END_TEXTS = {kinds.SUCCEEDED: "Job completed successfully.", kinds.FAILED: "Job failed."}
 
@@ -54,11 +55,14 @@ class Lifecycle:
         self._wake = threading.Condition()
         self._slots = Slots(slots, self._wake)
         self._threads: list[threading.Thread] = []
+        self._cancels: dict[str, float] = {}  # as in the jobs' notes: when each that was cancelled is to end
         self._stopping = False
 
     def begin(self, kind: Kind, name: str) -> None:
         """Take a new job, or one of before a restart, into the queue and live its life in a thread."""
         self._slots.join(name)
+        if at := kind.table.notes(name).get("cancel_at"):
+            self._cancels[name] = at
         story = _Story(self, kind, name)
         thread = threading.Thread(target=story.live, name=f"job {last_part(name)}", daemon=True)
         with self._wake:
@@ -80,6 +84,7 @@ class Lifecycle:
             if resource.state in kinds.ENDED or resource.state == kinds.CANCELLING:
                 return False
             kind.table.note(name, cancel_at=at)
+            self._cancels[name] = at
             _enter(resource, kinds.CANCELLING)
             return True
 
@@ -123,13 +128,14 @@ class _Story:
             self._show(ending)
         except _Stopping:
             self._process.interrupt(STOP_GRACE_S)
+        self._life._cancels.pop(self._name, None)
         self._process.remove_files()
 
     def _work(self) -> tuple[Outcome, float]:
         """Run the job in a slot; return its outcome and when its process ended."""
         if self._process.started:
             self._life._slots.enter_at_once(self._name)
-        elif not self._wait_for(lambda: self._life._slots.try_enter(self._name), self._cancel_due):
+        elif not self._wait_for(lambda: self._life._slots.try_enter(self._name), self._cancel_due, QUEUE_POLL_S):
             self._life._slots.give_up(self._name)
             return self._cancelled(), time.time()
         try:
@@ -193,10 +199,10 @@ class _Story:
         return Outcome(kinds.CANCELLED, self._table.get(self._name), CANCELLED, "The job was cancelled by the user.")
 
     def _cancel_due(self) -> bool:
-        at = self._table.notes(self._name).get("cancel_at")
+        at = self._life._cancels.get(self._name)
         return at is not None and time.time() >= at
 
-    def _wait_for(self, wanted: Callable[[], bool], unwanted: Callable[[], bool]) -> bool:
+    def _wait_for(self, wanted: Callable[[], bool], unwanted: Callable[[], bool], poll_s: float = POLL_S) -> bool:
         """Wait until one of the two is so; say whether it was the first. Raises _Stopping."""
         with self._life._wake:
             while True:
@@ -206,7 +212,7 @@ class _Story:
                     return True
                 if unwanted():
                     return False
-                self._life._wake.wait(POLL_S)
+                self._life._wake.wait(poll_s)
 
     def _noted_ending(self) -> Ending | None:
         noted = self._table.notes(self._name).get("ending")

@@ -55,7 +55,7 @@ class JobProcess:
         """
         self.work_folder.mkdir(parents=True, exist_ok=True)
         log.parent.mkdir(parents=True, exist_ok=True)
-        arguments = [sys.executable, "-I", runner.__file__, str(self.folder), *command.arguments]
+        arguments = [sys.executable, "-I", "-S", runner.__file__, str(self.folder), *command.arguments]
         with log.open("ab") as output:
             self._child = subprocess.Popen(
                 arguments,

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,15 +141,17 @@ class Table(Generic[Message]):
             merged = self.notes(name) | notes
             run("UPDATE resources SET notes = ? WHERE name = ?", (json.dumps(merged), name))
 
-    def listed(self, lag_s: float = 0.0) -> list[Message]:
-        """Return the resources, newest first, as a list showed them `lag_s` seconds ago."""
+    def listed(self, lag_s: float = 0.0, holding: Iterable[bytes] = ()) -> list[Message]:
+        """Return the resources, newest first, as a list showed them `lag_s` seconds ago; of them only those whose bytes
+        hold each of `holding`."""
         with self._store.transaction() as run:
             if lag_s:
                 rows = run(AS_OF, (self._collection, time.time() - lag_s)).fetchall()
             else:
                 query = "SELECT body FROM resources WHERE collection = ? ORDER BY number DESC"
                 rows = run(query, (self._collection,)).fetchall()
-        return [self._codec.from_bytes(row[0]) for row in rows]
+        wanted = tuple(holding)
+        return [self._codec.from_bytes(body) for (body,) in rows if all(part in body for part in wanted)]
 
     def _row(self, run: Callable[..., sqlite3.Cursor], name: str) -> tuple[int, bytes]:
         query = "SELECT number, body FROM resources WHERE name = ? AND collection = ?"

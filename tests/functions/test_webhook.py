@@ -181,6 +181,18 @@ def test_an_unknown_model_run_is_404_after_a_second_look() -> None:
     assert not world.store.objects
 
 
+@pytest.mark.parametrize("calls", [0, 1, 2])
+def test_a_post_that_cannot_be_made_durable_is_503_and_is_one_run_when_sent_again(calls: int) -> None:
+    world = World()
+    world.store.calls_until_down = calls
+    reply = world.post(TEXT)
+    assert reply.status == 503 and reply.headers["retry-after"] == "10"
+    assert world.pump() == [] and not [name for name in world.store.objects if name.endswith("accepted.json")]
+    world.store.calls_until_down, world.store.down = None, False
+    assert [world.post(TEXT).status for _ in range(2)] == [202, 200]
+    assert world.pump() == [204] and len(world.jobs.requests) == 1
+
+
 def test_a_refused_api_key_is_503_and_critical(capsys: pytest.CaptureFixture[str]) -> None:
     world = World()
     world.labelbox.error = LabelboxRefused("key", "invalid")

@@ -55,8 +55,12 @@ class MemoryStore:
     def __init__(self, clock: Clock) -> None:
         self.clock, self.objects = clock, dict[str, tuple[bytes, datetime]]()
         self.down = False
+        self.calls_until_down: int | None = None
 
     def _check(self) -> None:
+        if self.calls_until_down is not None:
+            self.down = self.calls_until_down == 0
+            self.calls_until_down -= 1
         if self.down:
             raise Unavailable("The bucket is down")
 

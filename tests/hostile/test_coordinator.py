@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.cloud import SERVICE_SECRET
-from local.functions import THREADS
+from local.functions import COORDINATOR_THREADS
 from local.processes import LOOPBACK
 from orchestrator.signature import sign
 from orchestrator.webhook import BODY_LIMIT
@@ -241,7 +241,7 @@ def test_a_request_that_breaks_http_is_refused_without_an_echo(
 def test_requests_that_stop_in_the_middle_hold_no_other(hostile: HostileCloud) -> None:
     address = (LOOPBACK, hostile.cloud.functions["coordinator"].port)
     with contextlib.ExitStack() as open_connections:
-        for _ in range(THREADS - 1):  # a Cloud Run instance is given no more at once than it has threads
+        for _ in range(COORDINATOR_THREADS - 1):  # a Cloud Run instance is given no more at once than it has threads
             connection = open_connections.enter_context(socket.create_connection(address, timeout=10))
             connection.sendall(raw_request("X-Hub-Signature: sha1=" + "0" * 40, "Content-Length: 5000", body=b"{"))
         assert hostile.ask("coordinator", "GET", "/ping").status == 200

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from google.api_core import exceptions
 
+from local.vertex.filters import needed_texts
 from tests.local.vertex_world import PARENT, World, world
 
 
@@ -54,6 +55,24 @@ def listed(here: World, filter_: str, *, names: bool = False) -> list[str]:
 )
 def test_a_filter_finds_what_it_says_newest_first(here: World, filter_: str, found: list[str]) -> None:
     assert listed(here, filter_) == found
+
+
+@pytest.mark.parametrize(
+    ("filter_", "needed"),
+    [
+        ("", []),
+        ("labels.lb_attempt=abc-1", [b"abc-1"]),
+        ('labels.a=x AND labels."b" = "y z" AND state="JOB_STATE_FAILED"', [b"x", b"y z"]),
+        ("labels.a=x OR labels.b=y", []),
+        ("labels.a=x AND NOT labels.b=y", []),
+        ("(labels.a=x) AND labels.b=y", []),
+        ("labels.a!=x AND labels.c:*", []),
+        ('display_name="labels.a" AND labels.b=y', [b"y"]),
+        (r'labels.a="x\"y"', []),
+    ],
+)
+def test_a_list_reads_only_resources_that_hold_what_its_filter_surely_needs(filter_: str, needed: list[bytes]) -> None:
+    assert needed_texts(filter_) == needed
 
 
 @pytest.mark.parametrize(
