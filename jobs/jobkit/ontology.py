@@ -116,18 +116,22 @@ def _choose(candidates: list[Question], wanted: str, what: str, kinds: str) -> Q
         raise BadConfiguration(f"The ontology has no {kinds} {what} to train on.", "Use a fitting model type.")
     known = ", ".join(f"'{candidate.name}' ({candidate.feature_schema_id})" for candidate in candidates)
     hint = f"Set the parameter '{what}' to one of: {known}"
-    if not wanted:
+    if not wanted.strip():
         if len(candidates) == 1:
             return candidates[0]
         raise BadConfiguration(f"Choose a {what}, for there are {len(candidates)}: {known}", hint)
     found = [candidate for candidate in candidates if candidate.feature_schema_id == wanted]
     found = found or [candidate for candidate in candidates if candidate.name == wanted]
     found = found or [candidate for candidate in candidates if candidate.value == wanted]
-    found = found or [candidate for candidate in candidates if candidate.name.casefold() == wanted.casefold()]
+    found = found or [candidate for candidate in candidates if _alike(candidate.name, wanted)]
     if len(found) == 1:
         return found[0]
     problem = "is not there" if not found else "is the name of several"
     raise BadConfiguration(f"The {what} '{shorten(wanted, 60)}' {problem}; there are: {known}", hint)
+
+
+def _alike(name: str, word: str) -> bool:
+    return name.strip().casefold() == word.strip().casefold()
 
 
 def choose_options(question: Question, wanted: Sequence[str]) -> tuple[Option, ...]:

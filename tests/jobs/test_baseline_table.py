@@ -44,17 +44,23 @@ SHOWN: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "B16 a class that the ontology does not have": (
         (f"{NER}/test_pipeline.py", "test_baseline_b16"),
+        ("jobs/test_classification_output.py", "test_baseline_b16"),
         ("jobs/test_class_names.py", "test_baseline_b10_b16"),
     ),
     "B17 label and value differ": (
         ("jobs/test_class_names.py", "test_baseline_b10_b16_b17"),
+        ("jobs/test_classification.py", "test_baseline_b17"),
         (f"{IMAGES}/test_inference.py", "test_baseline_b17"),
     ),
     "B18 equal names under two questions": (
         (f"{IMAGES}/test_baseline_bugs.py", "test_baseline_b18"),
         ("jobs/test_class_names.py", "test_baseline_b18"),
+        ("jobs/test_classification.py", "test_baseline_b18"),
     ),
-    "B19 two answers for one radio": ((f"{IMAGES}/test_baseline_bugs.py", "test_baseline_b19"),),
+    "B19 two answers for one radio": (
+        (f"{IMAGES}/test_baseline_bugs.py", "test_baseline_b19"),
+        ("jobs/test_classification_output.py", "test_baseline_b19"),
+    ),
     "B20 upload errors only logged": (("jobs/test_sinks.py", "test_baseline_b20"),),
     "the order of rows is random": (
         ("jobs/test_text_etl.py", "test_baseline_the_same_export_gives_the_same_bytes"),

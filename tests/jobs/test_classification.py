@@ -146,6 +146,8 @@ TEXT = exports.question("free", "text", [])
         ([RADIO, TEXT], "", "q"),
         ([RADIO, OTHER], "q", "q"),
         ([RADIO, OTHER], "OTHER", "other"),
+        ([RADIO, {**OTHER, "instructions": "Other "}], " other", "other"),
+        ([RADIO], " ", "q"),
         ([OTHER, TEXT], "", "other"),
     ],
 )
