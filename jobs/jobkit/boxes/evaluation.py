@@ -2,7 +2,7 @@
 
 The figures are those of pycocotools (https://github.com/cocodataset/cocoapi, cocoeval.py): ten overlaps from 0.5 to
 0.95, 101 points of recall, at most 100 boxes of a class an image, four ranges of area, crowds. A test compares them.
-Of an image only three numbers a predicted box are kept.
+Of an image only four numbers a predicted box are kept.
 """
 
 from array import array
@@ -11,31 +11,38 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from jobkit.boxes.geometry import NONE, Boxes, Flags, Floats
+from jobkit.boxes.geometry import NONE, Boxes, Floats
 from jobkit.boxes.matching import AREAS, LEVELS, LOWEST, OVERLAPS, Matched, at_each_confidence, match_classes
+from jobkit.boxes.precision import Ranked, average_precision, precision_intervals
 from jobkit.evaluation import DIGITS, f1, ratio
+from jobkit.report.statistics import GROUPS, Interval
 
-RECALLS = np.linspace(0.0, 1.0, 101)
 MAX_PER_IMAGE = 100  # boxes of a class in an image that count for average precision
 DEFAULT_CONFIDENCE = 0.5  # of the headline's precision and recall
 
 
 @dataclass(slots=True)
 class _Class:
-    """What is kept of one class: of each predicted box its score and two sets of bits."""
+    """What is kept of one class: of each predicted box its score, two sets of bits, and
+    the group of pictures that it is of."""
 
     images: int = 0
     labelled: list[int] = field(default_factory=lambda: [0] * len(AREAS))
+    labelled_by_group: list[int] = field(default_factory=lambda: [0] * GROUPS)
     scores: "array[float]" = field(default_factory=lambda: array("d"))
+    groups: "array[int]" = field(default_factory=lambda: array("B"))
     hits: "array[int]" = field(default_factory=lambda: array("Q"))
     ignored: "array[int]" = field(default_factory=lambda: array("Q"))
     tp: list[int] = field(default_factory=lambda: [0] * LEVELS)
     fp: list[int] = field(default_factory=lambda: [0] * LEVELS)
     shared: float = 0.0
 
-    def add(self, matched: Matched) -> None:
+    def add(self, matched: Matched, group: int) -> None:
         counts = self.labelled
+        self.labelled_by_group[group] += matched.labelled[0]
+        self.groups.extend([group] * min(len(matched.scores), MAX_PER_IMAGE))
         for index, number in enumerate(matched.labelled):
             counts[index] += number
         self.images += bool(matched.labelled[0])
@@ -54,27 +61,26 @@ class _Class:
     def precisions(self) -> Floats:
         """(areas, overlaps): average precision, -1 where nothing of that size was labelled."""
         result = np.full((len(AREAS), len(OVERLAPS)), -1.0)
-        order = np.argsort(-np.frombuffer(self.scores), kind="stable") if self.scores else np.empty(0, np.intp)
-        hits = np.frombuffer(self.hits, np.uint64)[order] if self.scores else np.empty(0, np.uint64)
-        ignored = np.frombuffer(self.ignored, np.uint64)[order] if self.scores else np.empty(0, np.uint64)
+        _, hits, ignored = self._ranked()
         for area, labelled in enumerate(self.labelled):
             for overlap in range(len(OVERLAPS)) if labelled else ():
                 bit = np.uint64(1 << (area * len(OVERLAPS) + overlap))
                 says = (ignored & bit) == 0
-                result[area, overlap] = _average_precision((hits[says] & bit) != 0, labelled)
+                right = (hits[says] & bit) != 0
+                result[area, overlap] = average_precision(right, np.ones(len(right), bool), labelled)
         return result
 
+    def ranked(self) -> Ranked:
+        """What a bootstrap over groups of pictures needs: boxes of all sizes."""
+        order, hits, ignored = self._ranked()
+        bits = np.array([1 << overlap for overlap in range(len(OVERLAPS))], np.uint64)[:, None]
+        group = np.array(self.groups, np.intp)[order]
+        return Ranked((hits & bits) != 0, (ignored & bits) == 0, group, np.array(self.labelled_by_group))
 
-def _average_precision(hits: Flags, labelled: int) -> float:
-    """The mean over 101 recalls of the best precision at that recall or a higher one."""
-    if not len(hits):
-        return 0.0
-    tp = np.cumsum(hits)
-    recall = tp / labelled
-    precision = tp / (np.arange(1, len(hits) + 1) + np.spacing(1))
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(recall, RECALLS, side="left")
-    return float(np.where(at < len(hits), precision[np.minimum(at, len(hits) - 1)], 0.0).mean())
+    def _ranked(self) -> tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.uint64]]:
+        """(order, hits, ignored) of the predicted boxes, the surest first."""
+        order = np.argsort(-np.array(self.scores), kind="stable")
+        return order, np.array(self.hits, np.uint64)[order], np.array(self.ignored, np.uint64)[order]
 
 
 class BoxEvaluation:
@@ -99,7 +105,7 @@ class BoxEvaluation:
         self.without_boxes += not len(labelled)
         pairs = match_classes(predicted or NONE, labelled, self._iou)
         for name, matched in pairs.items():
-            self._classes.setdefault(name, _Class()).add(matched)
+            self._classes.setdefault(name, _Class()).add(matched, (self.images - 1) % GROUPS)
         return pairs
 
     def summary(self) -> dict[str, float]:
@@ -118,6 +124,10 @@ class BoxEvaluation:
             "f1": f1(tp, fp, fn),
             "mean_iou": ratio(shared, tp),
         }
+
+    def intervals(self) -> dict[str, Interval]:
+        """95 % intervals of the figures that average precisions make, by their names in metrics.json."""
+        return precision_intervals((entry.ranked() for entry in self._classes.values()), self.images)
 
     def metrics(self) -> dict[str, Any]:
         """The split's part of metrics.json."""

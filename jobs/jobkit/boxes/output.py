@@ -17,7 +17,7 @@ from jobkit.dataset_report import ClassEntry
 from jobkit.ending import Result
 from jobkit.labelbox_rows import Row
 from jobkit.manifest import ManifestRow
-from jobkit.report.answer_page import AnswerReport
+from jobkit.report.answer_page import AnswerReport, shown_split
 from jobkit.report.answers import Answer, AnswerStatistics, judged_answers
 from jobkit.report.gallery import Galleries, Pictures
 from jobkit.report.outcomes import Outcomes
@@ -164,6 +164,7 @@ def report_page(
 ) -> tuple[Mapping[str, Any], str]:
     """metrics.json's `statistics`, and report.html. `splits` is what output.metrics() gave, `dataset` is
     dataset_report.json."""
+    shown = shown_split(splits)
     report = AnswerReport(
         which="boxes",
         splits=splits,
@@ -174,6 +175,7 @@ def report_page(
         parameters=around.parameters,
         artifacts=around.artifacts,
         comparison=around.comparison,
+        intervals=output.evaluations[shown].intervals() if shown else {},
     )
     return report.to_json(), box_page(around.title, report, output.galleries, pictures)
 

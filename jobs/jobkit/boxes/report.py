@@ -15,6 +15,7 @@ MAX_DRAWN = 30  # boxes of one picture
 MAX_NAME = 60
 # Colour, and dashes for those who do not see it: of a line in a picture, and of the legend's.
 _LINES = {HIT: ("#1a7f37", "", "solid"), WRONG: ("#cf222e", "2 3", "dotted"), MISSED: ("#0969da", "8 5", "dashed")}
+_FIRST = (("mAP@.5", "map_50"), ("mAP@[.5:.95]", "map_50_95"))
 _HEADLINES = (
     ("rows", "images"),
     ("map_50", "mAP@.5"),
@@ -136,7 +137,7 @@ def box_page(
     """The whole report."""
     splits, shown = report.splits, report.shown
     figures = splits.get(shown, {})
-    sections = [("In short", cards(report, float(figures.get("f1", 0.0))) + headline_table(splits))]
+    sections = [("In short", cards(report, float(figures.get("f1", 0.0)), first=_FIRST) + headline_table(splits))]
     if shown:
         confidence = figures["confidence"]
         sections += [

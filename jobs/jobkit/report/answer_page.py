@@ -10,9 +10,15 @@ from jobkit.report.data import data_section
 from jobkit.report.gallery import Galleries, Look, gallery_sections
 from jobkit.report.run import run_section
 from jobkit.report.sections import between, calibration_section, card, threshold_section
+from jobkit.report.statistics import Interval
 from jobkit.splits import TEST, VALIDATION
 
 Shown = TypeVar("Shown")
+
+
+def shown_split(splits: Mapping[str, Any]) -> str:
+    """The split that is looked at: the test split, or the first that has labelled rows; "" where none has."""
+    return TEST if TEST in splits else next(iter(splits), "")
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class AnswerReport:
     parameters  the job's arguments
     artifacts   the files that belong to the run
     comparison  the section on an earlier run; "" without one
+    intervals   95 % intervals of the shown split beside those of `statistics`, by the figure's name in metrics.json
     """
 
     which: str
@@ -39,25 +46,42 @@ class AnswerReport:
     parameters: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
     comparison: str = ""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
         """The split that is looked at: the test split, or the first that has labelled rows; "" where none has."""
-        return TEST if TEST in self.splits else next(iter(self.splits), "")
+        return shown_split(self.splits)
 
     def to_json(self) -> dict[str, Any]:
         """metrics.json's `statistics`."""
-        return {self.shown: answers_json(self.statistics[self.shown])} if self.shown else {}
+        if not self.shown:
+            return {}
+        figures = answers_json(self.statistics[self.shown])
+        beside = {name: list(interval) for name, interval in self.intervals.items()}
+        return {self.shown: {**figures, "intervals_95": {**figures["intervals_95"], **beside}}}
 
 
-def cards(report: AnswerReport, f1: float, baseline: tuple[float, str] | None = None) -> str:
-    """The headline: F1 of all answers with its interval, the baseline beside it, and rows that are wholly right."""
+def cards(
+    report: AnswerReport,
+    f1: float,
+    baseline: tuple[float, str] | None = None,
+    first: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The headline: F1 of all answers with its interval, the baseline beside it, and rows that are wholly right; before
+    them the figures `first`, (name, key in metrics.json)."""
     if not report.shown:
         return "<p>No labelled row was there to evaluate.</p>"
     found = report.statistics[report.shown]
     intervals = found.intervals()
     bootstrap = f"seeded bootstrap, {found.resampling.resamples} resamples"
-    shown = [card(f"F1 of all {report.which}", f1, between(intervals.get("micro_f1"), bootstrap))]
+    figures = report.splits[report.shown]
+    shown = [
+        card(name, float(figures[key]), between(report.intervals.get(key), "seeded bootstrap over images"))
+        for name, key in first
+        if key in figures
+    ]
+    shown.append(card(f"F1 of all {report.which}", f1, between(intervals.get("micro_f1"), bootstrap)))
     if baseline:
         shown.append(card("baseline", *baseline))
     exact = found.exact / found.rows

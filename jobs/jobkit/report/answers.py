@@ -5,6 +5,7 @@ Streamed: memory by classes and not by rows.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jobkit.evaluation import DIGITS
 from jobkit.report.gallery import HITS, MISTAKES, SUSPECT_CONFIDENCE, SUSPECTS, UNCERTAIN, Judgement
@@ -78,7 +79,7 @@ def answer_rules(which: str) -> dict[str, str]:
     }
 
 
-def answers_json(found: AnswerStatistics) -> dict[str, object]:
+def answers_json(found: AnswerStatistics) -> dict[str, Any]:
     """metrics.json's part on one split."""
     best = found.curve.best()
     return {

@@ -138,3 +138,35 @@ def test_ten_thousand_boxes_a_second_in_flat_memory() -> None:
     tracemalloc.stop()
     assert peak < 4_000_000
     assert boxes * 5 / seconds > 1_000, "far below what was measured: something is walked box by box"
+
+
+def test_the_intervals_of_average_precision_are_those_of_an_ordinary_bootstrap() -> None:
+    images = random_images(21, images=40, crowds=False)
+    dice = np.random.default_rng(1)
+    drawn = [ours([images[index] for index in dice.integers(0, 40, 40)]).summary() for _ in range(300)]
+    intervals = ours(images).intervals()
+    assert intervals.keys() == {"map_50", "map_50_95"}
+    for key, found in intervals.items():
+        expected = np.percentile([one[key] for one in drawn], [2.5, 97.5])
+        assert found == pytest.approx(tuple(expected), abs=0.03)
+        assert found[0] < ours(images).summary()[key] < found[1]
+
+
+def test_pictures_drawn_several_times_count_several_times() -> None:
+    images = random_images(22, images=3, crowds=False)
+    twice = ours([images[0], images[0], images[2]])
+    for name, entry in ours(images)._classes.items():
+        found = entry.ranked().average_precision(np.array([2, 0, 1]))
+        expected = twice.metrics()["classes"].get(name, {})
+        if found is None:
+            assert "map_50" not in expected
+        else:
+            assert float(found.mean()) == pytest.approx(expected["map_50_95"], abs=1e-6)
+
+
+def test_more_pictures_than_groups_have_the_same_intervals_each_time_and_one_has_none() -> None:
+    images = random_images(23, images=450, crowds=False)
+    first = ours(images).intervals()
+    assert first == ours(images).intervals()
+    assert first["map_50"][0] < ours(images).summary()["map_50"] < first["map_50"][1]
+    assert ours(images[:1]).intervals() == {}

@@ -168,6 +168,11 @@ def test_the_numbers_of_boxes_are_those_of_pycocotools(browser: Any, tmp_path: P
     assert set(expected) == set(names)
     headline = table(browser, "In short")["test"]
     assert {key: float(headline[name]) for key, name in names.items()} == pytest.approx(expected, abs=READ)
+    shown = cards(browser)
+    assert (shown["mAP@.5"], shown["mAP@[.5:.95]"]) == pytest.approx(
+        (expected["map_50"], expected["map_50_95"]), abs=READ
+    )
+    assert browser.text().count("seeded bootstrap over images") == 2
     each = table(browser, "Average precision")
     for name in BOX_NAMES:
         alone = []
