@@ -45,7 +45,7 @@ class ImageChoices:
         self, questions: Sequence[Question], arguments: Arguments, limits: Limits, *, multi_label: bool
     ) -> None:
         self.images = MergedImages()
-        self._limits = limits
+        self._limits = replace(limits, min_labels=1) if multi_label else limits
         self._multi_label = multi_label
         self._question_of = {
             option.feature_schema_id: question for question in questions for option in question.options

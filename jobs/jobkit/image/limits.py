@@ -24,12 +24,14 @@ Counts = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class Limits:
-    """A trainer's limits; None where it has none."""
+    """A trainer's limits; None where it has none. Of one answer an image there must be two classes; where an image may
+    have any number, one is enough, for it may have none."""
 
     trainer: str
     min_images: int
     max_images: int | None
     max_labels: int | None
+    min_labels: int = 2
 
 
 AUTOML = Limits("AutoML", MIN_IMAGES_PER_LABEL, MAX_IMAGES, MAX_LABELS)
@@ -72,8 +74,14 @@ def check(
     needs = f"{limits.trainer} needs {_images(limits.min_images)} a class{asked_in_training(minimum_training)}."
     if left_out and strict:
         raise BadData(f"These classes have too few images: {', '.join(left_out)}. {needs}", hint)
-    if len(kept) < 2:
-        raise BadData(f"Fewer than two classes have enough images. {needs} {shorten(figures, 120)}", hint)
+    if len(kept) < limits.min_labels:
+        too_few = "Fewer than two classes have" if limits.min_labels > 1 else "No class has"
+        raise BadData(f"{too_few} enough images. {needs} {shorten(figures, 120)}", hint)
+    if len(kept) == 1 and sum(counts[kept[0]].values()) == images:
+        raise BadData(
+            f"Every labelled image has the only class, '{shorten(kept[0], 60)}'; there is nothing to tell it from.",
+            "Label images without it, too.",
+        )
     if limits.max_labels is not None and len(kept) > limits.max_labels:
         raise BadData(
             f"The data set has {len(kept)} classes; {limits.trainer} takes at most {limits.max_labels}.",

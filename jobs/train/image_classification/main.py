@@ -54,12 +54,18 @@ def trained_examples(storage: Storage, training_file: str, multi_label: bool) ->
         # Without a class it is a true negative for a model of several, and nothing for a model of one.
         if example.ml_use in (TRAINING, VALIDATION) and (example.labels or multi_label):
             taught.append(example)
-    if len({label for example in taught if example.ml_use == TRAINING for label in example.labels}) < 2:
+    labels = {label for example in taught if example.ml_use == TRAINING for label in example.labels}
+    if len(labels) < least_classes(multi_label):
         raise BadData(
-            "The training split has pictures of fewer than two classes.",
+            f"The training split has pictures of fewer than {least_classes(multi_label)} classes.",
             "Label more pictures, or move some into the training split.",
         )
     return taught
+
+
+def least_classes(multi_label: bool) -> int:
+    """Of one answer a picture there must be two; of a box to be ticked one is enough, for it may be left unticked."""
+    return 1 if multi_label else 2
 
 
 def tuned_recipe(
@@ -80,8 +86,8 @@ def learn(
     table = extract(storage, kept, taught, recipe, folder)
     readable = [example for example, good in zip(taught, table.readable.tolist(), strict=True) if good]
     labels = sorted({label for example in readable if example.ml_use == TRAINING for label in example.labels})
-    if len(labels) < 2:
-        raise BadData("The pictures of all classes but one cannot be read.", "The job's log names the pictures.")
+    if len(labels) < least_classes(options.multi_label):
+        raise BadData("The pictures of too many classes cannot be read.", "The job's log names the pictures.")
     limits = Limits(0 if options.fine_tune else options.epochs, options.budget_s)
     lesson = Lesson(table, taught, tuple(labels), options.seed, limits, StandingFile(kept.inner("head")))
     learned = by_places(lesson, 0) if options.multi_label else METHODS[options.method](lesson, options.neighbours)

@@ -131,6 +131,18 @@ def test_automl_s_ten_images_a_class_hold_for_automl_only(
             choices.keep(DatasetReport("single", ()))
 
 
+def test_a_checklist_of_one_answer_is_learned_from_images_with_and_without_it() -> None:
+    def asked(*without: str) -> ImageChoices:
+        choices = choices_of(exports.question("ripe", CHECKLIST, exports.options("yes")), multi_label=True)
+        choices.collect(draft(f"with-{split}", split, "yes") for split in SPLIT_WORDS)
+        choices.collect(draft(f"without-{split}", split) for split in without)
+        return choices
+
+    assert asked("training").keep(DatasetReport("multiple", ())) == {"yes": "yes"}
+    with pytest.raises(BadData, match="nothing to tell it from"):
+        asked().keep(DatasetReport("multiple", ()))
+
+
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_an_empty_split_is_told_before_anything_is_trained(multi_label: bool) -> None:
     choices = choices_of(GROUND, multi_label=multi_label)

@@ -129,13 +129,13 @@ def line(uri: str = "gs://b/a.jpg", *labels: str, ml_use: str = "training") -> d
 @pytest.mark.parametrize(
     ("lines", "more", "kind", "says"),
     [
-        pytest.param([], (), "bad_data", "fewer than two classes", id="empty"),
-        pytest.param([line("gs://b/1", "a")], (), "bad_data", "fewer than two classes", id="one class"),
+        pytest.param([], (), "bad_data", "fewer than 2 classes", id="empty"),
+        pytest.param([line("gs://b/1", "a")], (), "bad_data", "fewer than 2 classes", id="one class"),
         pytest.param(
             [line("gs://b/1", "a"), line("gs://b/2", "b", ml_use="test")],
             (),
             "bad_data",
-            "fewer than two classes",
+            "fewer than 2 classes",
             id="the second class only in test",
         ),
         pytest.param([line("gs://b/1", "a", "b")], (), "bad_data", "several classes", id="several answers"),
@@ -163,6 +163,19 @@ def test_pictures_that_cannot_be_read_are_counted_and_the_others_are_learned(sto
     code, ending = train(storage, folder, lines)
     assert code == 0
     assert ending["counts"]["unreadable_images"] == 2
+
+
+def test_one_box_to_be_ticked_is_enough_where_a_picture_may_have_none(storage: Storage, folder: str) -> None:
+    lines = sample_lines(storage, folder)[:48]
+    for line in lines:
+        name = line.pop("classificationAnnotation")["displayName"]
+        line["classificationAnnotations"] = [{"displayName": name}] if name == "Apple" else []
+    code, ending = train(storage, folder, lines, "--multi-label=true")
+    assert (code, ending["counts"]["classes"]) == (0, 1)
+    good, _ = predict(storage, folder, [{"content": line["imageGcsUri"]} for line in lines])
+    said = {line["instance"]["content"] for line in good if line["prediction"]["confidences"][0] > 0.5}
+    ticked = {line["imageGcsUri"] for line in lines if line["classificationAnnotations"]}
+    assert 0 < len(ticked) < len(lines) and len(said ^ ticked) <= 4
 
 
 @pytest.mark.parametrize("classes", [2, 5])
