@@ -3,7 +3,6 @@
 Format: gs://google-cloud-aiplatform/schema/predict/prediction/
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from jobkit.errors import BadConfiguration
+from jobkit.json_lines import dumps, loads
 from jobkit.storage import LineWriter, Storage
 
 # AutoML's files, and those of models in containers: prediction.results-00000-of-00010, prediction.errors_stats-...
@@ -38,7 +38,7 @@ def instances(lines: Iterable[str]) -> Iterator[Instance]:
         if not line.strip():
             continue
         try:
-            body = json.loads(line)
+            body = loads(line)
         except ValueError as error:
             raise BadConfiguration(f"Line {number} of the instances file is not JSON.") from error
         if not isinstance(body, dict) or not isinstance(body.get("content"), str):
@@ -64,7 +64,7 @@ class _Shards:
             self._writer = self._stack.enter_context(
                 self._storage.line_writer(f"{self._prefix}{self._shard:05d}.jsonl")
             )
-        self._writer.write(json.dumps(line, ensure_ascii=False))
+        self._writer.write(dumps(line))
         self.rows += 1
 
     def close(self) -> None:

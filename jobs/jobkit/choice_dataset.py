@@ -100,7 +100,7 @@ class ChoiceDataset:
             return [], "class_not_chosen"
         return chosen, ""
 
-    def write(self, storage: Storage, folder: str, training_line: Callable[[ManifestRow], str]) -> Written:
+    def write(self, storage: Storage, folder: str, training_line: Callable[[ManifestRow], bytes]) -> Written:
         """Writes training.jsonl, manifest.jsonl and dataset_report.json; BadData when nothing can be learned of it."""
         kept = self._kept()
         written = write_rows(storage, folder, self._rows(kept), training_line, self._duplicates, self.report)
@@ -155,7 +155,7 @@ class ChoiceDataset:
             else:
                 self.report.labelled += 1
                 for name in names:
-                    self.report.counts.setdefault(name, Counter())[split] += 1
+                    self.report.counts[name][split] += 1
             details = {"nested": nested} if nested else None
             yield ManifestRow(data_row_id, global_key, content, split, names, not note, note, details)
 

@@ -9,6 +9,7 @@ from typing import Any
 import labelbox
 
 from jobkit.ending import Result
+from jobkit.json_lines import loads
 from jobkit.report.comparison import compared
 from jobkit.report.earlier_runs import PREVIOUS, keep, kept_runs
 from jobkit.report.outcomes import Outcomes
@@ -71,7 +72,7 @@ def conclude(
     `report` is dataset_report.json, `parameters` are the job's arguments.
     Safe to repeat: files are written over by themselves, and an upload of this folder's name is found again.
     """
-    rows = (json.loads(line) for line in storage.read_lines(f"{folder}/{_FILES['predictions']}"))
+    rows = (loads(line) for line in storage.read_lines(f"{folder}/{_FILES['predictions']}"))
     outcome = bring(sink, rows, found.model_run_id, folder.rsplit("/", 1)[-1], make_client)
     counts = {**found.counts, "uploaded": outcome.sent, "refused": outcome.refused}
     outputs = {name: f"{folder}/{file}" for name, file in _FILES.items()}

@@ -1,7 +1,7 @@
 """dataset_report.json: what became of every row of the export, and which classes the data set has."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,7 +60,8 @@ class DatasetReport:
     classes: tuple[ClassEntry, ...]
     rows: int = 0
     labelled: int = 0
-    counts: dict[str, Counter[str]] = field(default_factory=dict)  # display name -> split -> labelled rows
+    # display name -> split -> labelled rows
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     skipped: Tally = field(default_factory=Tally)  # neither trained on nor predicted
     unlabelled: Tally = field(default_factory=Tally)  # predicted, not evaluated
     left_out: dict[str, int] = field(default_factory=dict)  # classes under the minimum, and those not asked for

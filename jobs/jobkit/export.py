@@ -4,19 +4,20 @@ Shapes: https://docs.labelbox.com/reference/export-text-annotations and .../expo
 stands is not documented: `split`, `data_split`, `Data Split` or the like of the run's section is taken, any case.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from jobkit.json_lines import loads
 from jobkit.splits import parse_split
+
+# What is made for each row is a named tuple: a frozen dataclass takes three times as long.
 
 _SPLIT_KEYS = ("split", "datasplit")  # as letters alone
 _ANSWER_KEYS = ("radio_answer", "checklist_answers", "dropdown_answer", "dropdown_answers")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """One option that a labeler chose."""
 
     feature_schema_id: str
@@ -25,8 +26,7 @@ class Answer:
     classifications: tuple["Classification", ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Classification:
+class Classification(NamedTuple):
     """One question that a labeler answered. `text` is set for free text only."""
 
     feature_schema_id: str
@@ -35,7 +35,7 @@ class Classification:
     text: str | None = None
 
 
-class ObjectAnnotation(NamedTuple):  # millions are made: a third of a dataclass's time
+class ObjectAnnotation(NamedTuple):
     """One object (entity, box, ...); `body` is the export's own dictionary, with its location or bounding_box."""
 
     feature_schema_id: str
@@ -45,8 +45,7 @@ class ObjectAnnotation(NamedTuple):  # millions are made: a third of a dataclass
     classifications: tuple[Classification, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """One labeler's work on the row. `skipped`: the labeler skipped it, so it says nothing."""
 
     label_id: str
@@ -55,8 +54,7 @@ class Label:
     skipped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ExportRow:
+class ExportRow(NamedTuple):
     """One data row of the model run. `split` is None where the export does not say; `problem` names what is wrong
     with a row that could not be read whole (its labels are then empty)."""
 
@@ -64,29 +62,20 @@ class ExportRow:
     global_key: str | None
     external_id: str | None
     row_data: str
-    media_attributes: Mapping[str, Any] = field(default_factory=dict)
+    media_attributes: Mapping[str, Any] = MappingProxyType({})
     split: str | None = None
     labels: tuple[Label, ...] = ()
     problem: str = ""
 
     def with_split(self, split: str | None) -> "ExportRow":
         """The same row in another split."""
-        return ExportRow(
-            self.data_row_id,
-            self.global_key,
-            self.external_id,
-            self.row_data,
-            self.media_attributes,
-            split,
-            self.labels,
-            self.problem,
-        )
+        return self._replace(split=split)
 
 
 def parse_line(line: str | bytes, model_run_id: str) -> ExportRow:
     """The row of one NDJSON line; a line that is not a row comes back with `problem` set, never as an exception."""
     try:
-        body = json.loads(line)
+        body = loads(line)
     except (ValueError, RecursionError):
         return _unreadable("the line is not JSON")
     return parse_row(body, model_run_id)
@@ -163,43 +152,45 @@ def _label(item: dict[str, Any]) -> Label:
     performance = item.get("performance_details") or {}
     return Label(
         label_id=_text(item.get("id")),
-        classifications=tuple(_classifications(annotations.get("classifications"))),
+        classifications=_classifications(annotations.get("classifications")),
         objects=tuple([_object(entry) for entry in annotations.get("objects") or ()]),
         skipped=bool(performance.get("skipped")),
     )
 
 
 def _object(entry: dict[str, Any]) -> ObjectAnnotation:
-    nested = entry.get("classifications")
     return ObjectAnnotation(
         _text(entry.get("feature_schema_id")),
         _text(entry.get("name")),
         _text(entry.get("annotation_kind")),
         entry,
-        tuple(_classifications(nested)) if nested else (),
+        _classifications(entry.get("classifications")),
     )
 
 
-def _classifications(entries: list[dict[str, Any]] | None) -> Iterator[Classification]:
-    for entry in entries or ():
-        answers: list[Answer] = []
-        for key in _ANSWER_KEYS:
-            given = entry.get(key)
-            if given:
-                answers.extend(_answer(one) for one in (given if isinstance(given, list) else [given]))
-        free_text = entry.get("text_answer")
-        yield Classification(
-            feature_schema_id=_text(entry.get("feature_schema_id")),
-            name=_text(entry.get("name")),
-            answers=tuple(answers),
-            text=_text(free_text.get("content")) if free_text else None,
-        )
+def _classifications(entries: list[dict[str, Any]] | None) -> tuple[Classification, ...]:
+    return tuple([_classification(entry) for entry in entries]) if entries else ()
+
+
+def _classification(entry: dict[str, Any]) -> Classification:
+    answers: list[Answer] = []
+    for key in _ANSWER_KEYS:
+        given = entry.get(key)
+        if given:
+            answers += [_answer(one) for one in given] if isinstance(given, list) else [_answer(given)]
+    free_text = entry.get("text_answer")
+    return Classification(
+        _text(entry.get("feature_schema_id")),
+        _text(entry.get("name")),
+        tuple(answers),
+        _text(free_text.get("content")) if free_text else None,
+    )
 
 
 def _answer(entry: dict[str, Any]) -> Answer:
     return Answer(
-        feature_schema_id=_text(entry.get("feature_schema_id")),
-        name=_text(entry.get("name")),
-        value=_text(entry.get("value")),
-        classifications=tuple(_classifications(entry.get("classifications"))),
+        _text(entry.get("feature_schema_id")),
+        _text(entry.get("name")),
+        _text(entry.get("value")),
+        _classifications(entry.get("classifications")),
     )

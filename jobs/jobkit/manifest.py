@@ -1,13 +1,10 @@
 """The manifest: one line a data row, which carries from ETL to inference what the training file cannot."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from jobkit.json_lines import dumps, loads
 from jobkit.storage import Storage
-
-# json.dumps would make an encoder for each row; what is written is made here and holds no circle.
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
 class ManifestRow(NamedTuple):  # millions are made: a third of a dataclass's time
@@ -29,7 +26,7 @@ class ManifestRow(NamedTuple):  # millions are made: a third of a dataclass's ti
     note: str = ""
     details: Mapping[str, Any] | None = None
 
-    def to_line(self) -> str:
+    def to_line(self) -> bytes:
         """The row as one line of JSON; the same row gives the same bytes."""
         body: dict[str, Any] = {
             "data_row_id": self.data_row_id,
@@ -43,12 +40,12 @@ class ManifestRow(NamedTuple):  # millions are made: a third of a dataclass's ti
             body["note"] = self.note
         if self.details:
             body["details"] = self.details
-        return _encode(body)
+        return dumps(body)
 
     @classmethod
-    def from_line(cls, line: str) -> "ManifestRow":
+    def from_line(cls, line: str | bytes) -> "ManifestRow":
         """Reads what to_line wrote; unknown keys of a later version are ignored."""
-        body = json.loads(line)
+        body = loads(line)
         return cls(
             data_row_id=body["data_row_id"],
             global_key=body.get("global_key"),

@@ -5,7 +5,6 @@ deprecated"), without saying so anywhere else. So the rows always stay in the bu
 outcome, never an exception: a training that was paid for does not fail because of its upload.
 """
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +20,7 @@ from lbox.exceptions import ResourceNotFoundError  # type: ignore[import-untyped
 
 from jobkit.arguments import Arguments
 from jobkit.errors import BadConfiguration, JobError, shorten
+from jobkit.json_lines import loads
 from jobkit.labelbox import patiently
 from jobkit.labelbox_rows import Row, without_confidence
 from jobkit.progress import Progress, say
@@ -205,7 +205,7 @@ class ModelRunSink:
 
         for line in patiently(fetch, PATIENCE_S).split(b"\n"):
             if line.strip():
-                status = json.loads(line)
+                status = loads(line)
                 if status.get("status") == "FAILURE":
                     reasons[_reason(status.get("errors"))] += 1
         return reasons

@@ -56,10 +56,9 @@ class LineWriter:
         self._file = file
         self.count = 0
 
-    def write(self, line: str) -> None:
-        """Appends one line; `line` must not hold a line feed of its own."""
-        self._file.write(line.encode("utf-8"))
-        self._file.write(b"\n")
+    def write(self, line: str | bytes) -> None:
+        """Appends one line, as text or in UTF-8; `line` must not hold a line feed of its own."""
+        self._file.write((line.encode("utf-8") if isinstance(line, str) else line) + b"\n")
         self.count += 1
 
 

@@ -1,7 +1,5 @@
 """The second pass: training file, prediction instances and manifest, from the drafts and the classes that are kept."""
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -11,6 +9,7 @@ from jobkit.boxes.labels import LabelledBox
 from jobkit.boxes.limits import MAX_BOXES_PER_IMAGE, BoxLimits, normalised
 from jobkit.dataset_report import DatasetReport, Tally
 from jobkit.image.merging import MergedImages
+from jobkit.json_lines import dumps
 from jobkit.manifest import ManifestRow
 from jobkit.splits import ML_USE
 from jobkit.storage import Storage
@@ -62,14 +61,14 @@ class BoxFiles:
                 image = draft.image
                 if image.predict_uri not in predicted:
                     predicted.add(image.predict_uri)
-                    instances.write(json.dumps({"content": image.predict_uri, "mimeType": image.predict_media_type}))
+                    instances.write(dumps({"content": image.predict_uri, "mimeType": image.predict_media_type}))
                 self._count(row, draft)
                 if row.labelled and image.sha256 not in trained:
                     trained.add(image.sha256)
                     line = self._import_line(draft, written)
                     if line is not None:
                         written.training += 1
-                        training.write(json.dumps(line, ensure_ascii=False))
+                        training.write(dumps(line))
         written.instances = len(predicted)
         return written
 
@@ -79,7 +78,7 @@ class BoxFiles:
             return
         self._report.labelled += 1
         for label in row.labels:
-            self._report.counts.setdefault(label, Counter())[draft.split] += 1
+            self._report.counts[label][draft.split] += 1
 
     def manifest_row(self, draft: BoxDraft) -> ManifestRow:
         """The row as inference sees it: `content` is the prediction instance's uri, `details` its size and boxes."""

@@ -75,7 +75,7 @@ class ImageChoices:
         self._not_chosen.update(option for option in verdict.options if option not in self._options)
         if not self._multi_label and not chosen:
             return Verdict(labelled=False, reason="class_not_chosen", several=verdict.several)
-        return replace(verdict, options=chosen)
+        return verdict._replace(options=chosen)
 
     def collect(self, drafts: Iterable[Draft]) -> None:
         """Notes the images of labelled rows."""

@@ -1,7 +1,5 @@
 """The second pass: training file, prediction instances and manifest, from the drafts and the kept classes."""
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO
@@ -9,6 +7,7 @@ from typing import IO
 from jobkit.dataset_report import DatasetReport
 from jobkit.image.drafts import Draft
 from jobkit.image.merging import MergedImages
+from jobkit.json_lines import dumps
 from jobkit.manifest import ManifestRow
 from jobkit.splits import ML_USE, SPLITS
 from jobkit.storage import Storage
@@ -59,18 +58,16 @@ def write_files(
             image = draft.image
             if image.predict_uri not in predicted:
                 predicted.add(image.predict_uri)
-                instances.write(json.dumps({"content": image.predict_uri, "mimeType": image.predict_media_type}))
+                instances.write(dumps({"content": image.predict_uri, "mimeType": image.predict_media_type}))
             if not row.labelled:
                 report.unlabelled.add(row.note, row.data_row_id)
                 continue
             report.labelled += 1
             for label in row.labels:
-                report.counts.setdefault(label, Counter())[draft.split] += 1
+                report.counts[label][draft.split] += 1
             if image.sha256 not in trained:
                 trained.add(image.sha256)
-                training.write(
-                    json.dumps(import_line(draft, images, row.labels, multi_label=multi_label), ensure_ascii=False)
-                )
+                training.write(dumps(import_line(draft, images, row.labels, multi_label=multi_label)))
     return Written(len(trained), len(predicted))
 
 

@@ -19,6 +19,7 @@ from typing import Self
 from jobkit.batch_files import ERRORS, PREDICTIONS, column, confidence_of, text_of
 from jobkit.class_names import ClassNames
 from jobkit.errors import shorten
+from jobkit.json_lines import loads
 from jobkit.progress import Progress
 from jobkit.storage import Storage
 
@@ -126,7 +127,7 @@ class ImagePredictions:
 
     def _prediction(self, uri: str) -> dict[str, object] | None:
         found = self._table.execute("SELECT prediction FROM answers WHERE uri = ?", (text_of(uri),)).fetchone()
-        prediction: dict[str, object] | None = json.loads(found[0]) if found else None
+        prediction: dict[str, object] | None = loads(found[0]) if found else None
         return prediction
 
     def error(self, uri: str) -> str | None:
@@ -137,7 +138,7 @@ class ImagePredictions:
 
 def _object(line: str) -> dict[str, object]:
     try:
-        body = json.loads(line)
+        body = loads(line)
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

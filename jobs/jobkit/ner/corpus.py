@@ -1,10 +1,10 @@
 """The training file of a named-entity model, read: texts and their entities, by split."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobkit.json_lines import loads
 from jobkit.ner.spans import Entity
 from jobkit.ner.tokens import places
 from jobkit.splits import ML_USE, TRAINING, VALIDATION
@@ -36,7 +36,7 @@ def read_corpus(lines: Iterable[str], max_tokens: int = MAX_TOKENS) -> Corpus:
     for line in lines:
         if not line:
             continue
-        body = json.loads(line)
+        body = loads(line)
         split = body["dataItemResourceLabels"][ML_USE]
         if split not in splits:
             continue

@@ -4,7 +4,6 @@ Which classes are kept, and what offsets count in texts that do not tell, is kno
 wait in a file on disk and are written after. The same export gives the same bytes.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from jobkit.dataset_report import NO_SPLIT, ClassEntry, DatasetReport, Tally, de
 from jobkit.duplicates import SplitDuplicates
 from jobkit.errors import BadData
 from jobkit.export import ExportRow
+from jobkit.json_lines import dumps
 from jobkit.manifest import ManifestRow
 from jobkit.ner.labels import EntityReader, RowEntities
 from jobkit.ner.spans import CODE_POINTS, UTF16, Entity
@@ -25,8 +25,6 @@ from jobkit.spool import Spool
 from jobkit.storage import Storage
 
 TASK = "entities"
-# json.dumps would make an encoder for each row; what is written is made here and holds no circle.
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class EntityRules:
     strict: bool
 
 
-def training_line(row: ManifestRow) -> str:
+def training_line(row: ManifestRow) -> bytes:
     """Vertex's import line of a text with entities; `endOffset` is exclusive, offsets are characters (code points)."""
     entities = (row.details or {}).get("entities", ())
     annotations = [
@@ -49,7 +47,7 @@ def training_line(row: ManifestRow) -> str:
         "textSegmentAnnotations": annotations,
         "dataItemResourceLabels": {ML_USE: row.split},
     }
-    return _encode(body)
+    return dumps(body)
 
 
 def entities_of(row: ManifestRow) -> tuple[Entity, ...] | None:
@@ -112,8 +110,10 @@ class EntityDataset:
 
     def _count(self, read: RowEntities, split: str) -> None:
         self._labelled_in[split] += 1
-        for key, count in Counter([entity.name for entity in read.entities]).items():
-            self._entities[key][split] += count
+        keys = [entity.name for entity in read.entities]
+        for key in keys:
+            self._entities[key][split] += 1
+        for key in set(keys):
             self._rows_with[key][split] += 1
 
     def write(self, storage: Storage, folder: str) -> Written:
@@ -167,13 +167,13 @@ class EntityDataset:
             entities = [
                 {"start": start, "end": end, "name": self._names[key]} for start, end, key in found if key in kept
             ]
-            names = tuple(sorted({str(one["name"]) for one in entities}))
+            names = tuple(sorted({self._names[key] for _, _, key in found if key in kept}))
             if note:
                 self.report.unlabelled.add(note, data_row_id)
             else:
                 self.report.labelled += 1
                 for name in names:
-                    self.report.counts.setdefault(name, Counter())[split] += 1
+                    self.report.counts[name][split] += 1
             details: dict[str, Any] = {"entities": entities} if entities else {}
             if (unit or common) != CODE_POINTS:
                 details["unit"] = unit or common

@@ -14,6 +14,7 @@ from jobkit.arguments import Arguments
 from jobkit.dataset_report import class_entries
 from jobkit.ending import Result
 from jobkit.errors import BadConfiguration
+from jobkit.labelbox_rows import to_line
 from jobkit.manifest import ManifestRow, read_manifest
 from jobkit.model_files import download_model
 from jobkit.ner.automl import AutomlEntities
@@ -55,7 +56,7 @@ def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], la
             for batch in _batches(read_manifest(storage, manifest)):
                 for row, entities in zip(batch, source.of(batch), strict=True):
                     for line in output.rows(row, entities):
-                        predictions.write(json.dumps(line, ensure_ascii=False))
+                        predictions.write(to_line(line))
                 progress.step(len(batch))
         notes = source.notes()
     progress.finish()

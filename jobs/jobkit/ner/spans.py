@@ -5,6 +5,7 @@ not documented, so each location is checked against the token that the export re
 UTF-16 units (what a browser counts: an emoji is two). Inside, spans are code points with an exclusive end.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cached_property
@@ -22,6 +23,8 @@ TOKEN_DIFFERS = "token_differs"  # noqa: S105 - a reason, not a secret
 
 Span = tuple[int, int]  # code points, end exclusive
 
+_PAIR = re.compile("[\U00010000-\U0010ffff]")  # a character that is two UTF-16 units
+
 
 class Entity(NamedTuple):  # millions are made: a third of a dataclass's time
     """One entity of a text; `start` and `end` are code points, the end is exclusive."""
@@ -37,27 +40,28 @@ class Units:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self.wide = not text.isascii() and max(text, default="") > "\uffff"  # else both units are the same
+        # Else both units are the same. An encoder counts units far quicker than a look at each character.
+        self.wide = not text.isascii() and len(text.encode("utf-16-le", "surrogatepass")) > 2 * len(text)
 
     @cached_property
-    def _offsets(self) -> list[int]:
-        """The UTF-16 offset of each code point, and of the text's end."""
-        offsets, offset = [], 0
-        for character in self._text:
-            offsets.append(offset)
-            offset += 2 if character > "\uffff" else 1
-        return [*offsets, offset]
+    def _pairs(self) -> tuple[list[int], list[int]]:
+        """Where the characters of two units begin: in code points, and in UTF-16 units."""
+        points = [found.start() for found in _PAIR.finditer(self._text)]
+        return points, [point + before for before, point in enumerate(points)]
 
     def to_utf16(self, offset: int) -> int:
         """The UTF-16 offset of a code point's."""
-        return self._offsets[offset] if self.wide else offset
+        return offset + bisect_left(self._pairs[0], offset) if self.wide else offset
 
     def from_utf16(self, offset: int) -> int | None:
         """The code point at a UTF-16 offset; None past the end or inside a pair."""
-        if not self.wide:
-            return offset if offset <= len(self._text) else None
-        index = bisect_left(self._offsets, offset)
-        return index if index < len(self._offsets) and self._offsets[index] == offset else None
+        if self.wide:
+            begins = self._pairs[1]
+            before = bisect_left(begins, offset)
+            if before and begins[before - 1] == offset - 1:
+                return None
+            offset -= before
+        return offset if offset <= len(self._text) else None
 
 
 def location_of(start: int, end: int, units: Units, unit: str) -> tuple[int, int]:
@@ -96,7 +100,8 @@ def locate(text: str, location: object, units: Units) -> Located:
     token = token if isinstance(token, str) else None
     end = last + 1
     if token and not units.wide and text[start:end] == token and len(token) == end - start:  # nearly all entities
-        return Located((start, end), (start, end))
+        span = (start, end)
+        return Located(span, span)
     inside = end <= len(text)
     points = (start, end) if inside and (token is None or text[start:end] == token) else None
     if not units.wide:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
+from jobkit.json_lines import dumps, loads
 from jobkit.manifest import ManifestRow
 
 
@@ -41,15 +42,15 @@ class Outcome:
         every = 2 * self.tp + self.fp + self.fn
         return 2 * self.tp / every if every else 1.0
 
-    def to_line(self) -> str:
+    def to_line(self) -> bytes:
         """The row as one line of JSON."""
         counts = [self.tp, self.fp, self.fn]
-        return json.dumps([self.data_row_id, self.split, self.content, self.truth, counts], separators=(",", ":"))
+        return dumps([self.data_row_id, self.split, self.content, self.truth, counts])
 
     @classmethod
-    def from_line(cls, line: str) -> "Outcome":
+    def from_line(cls, line: str | bytes) -> "Outcome":
         """Reads what to_line wrote."""
-        ident, split, content, truth, (tp, fp, fn) = json.loads(line)
+        ident, split, content, truth, (tp, fp, fn) = loads(line)
         return cls(ident, split, content, truth, tp, fp, fn)
 
 
@@ -62,7 +63,7 @@ class Outcomes:
     """Takes rows while they pass, and gives them again. They wait on disk; memory does not grow with them."""
 
     def __init__(self) -> None:
-        self._file: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # closed with this object
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this object
         self.rows = 0
         weakref.finalize(self, self._file.close)
 
@@ -76,7 +77,7 @@ class Outcomes:
         self._write(Outcome(row.data_row_id, row.split, digest(row.content)))
 
     def _write(self, outcome: Outcome) -> None:
-        self._file.write(outcome.to_line() + "\n")
+        self._file.write(outcome.to_line() + b"\n")
         self.rows += 1
 
     def __iter__(self) -> Iterator[Outcome]:

@@ -1,9 +1,9 @@
 """The training file of a text classifier, read: texts and their classes, by split."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from jobkit.json_lines import loads
 from jobkit.splits import ML_USE, TRAINING, VALIDATION
 
 
@@ -32,7 +32,7 @@ def read_corpus(lines: Iterable[str]) -> Corpus:
     for line in lines:
         if not line:
             continue
-        body = json.loads(line)
+        body = loads(line)
         split = body["dataItemResourceLabels"][ML_USE]
         if split not in (TRAINING, VALIDATION):
             continue

@@ -1,6 +1,5 @@
 """ETL of a text classification question: export in, Vertex's text JSONL, manifest and report out."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,6 +14,7 @@ from jobkit.duplicates import REPEATED, SeenRows
 from jobkit.ending import Ending, Result
 from jobkit.export import ExportRow
 from jobkit.fetch import FetchRules, in_order
+from jobkit.json_lines import dumps
 from jobkit.labelbox import client as new_client
 from jobkit.labelbox import export_rows, ontology, require_rows, split_map
 from jobkit.manifest import ManifestRow
@@ -34,8 +34,6 @@ OPTIONAL = {
     "strict-classes": "false",
     "make-split": "false",
 }
-# json.dumps would make an encoder for each row; what is written is made here and holds no circle.
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
 class SplitFinder:
@@ -57,9 +55,9 @@ class SplitFinder:
         return split
 
 
-def single_line(row: ManifestRow) -> str:
+def single_line(row: ManifestRow) -> bytes:
     """Vertex's import line of a text with one class."""
-    return _encode(
+    return dumps(
         {
             "textContent": row.content,
             "classificationAnnotation": {"displayName": row.labels[0]},
@@ -68,9 +66,9 @@ def single_line(row: ManifestRow) -> str:
     )
 
 
-def multiple_line(row: ManifestRow) -> str:
+def multiple_line(row: ManifestRow) -> bytes:
     """Vertex's import line of a text with any number of classes."""
-    return _encode(
+    return dumps(
         {
             "textContent": row.content,
             "classificationAnnotations": [{"displayName": name} for name in row.labels],

@@ -19,6 +19,7 @@ from jobkit.dataset_report import class_entries
 from jobkit.ending import Result
 from jobkit.errors import BadConfiguration
 from jobkit.evaluation import THRESHOLDS
+from jobkit.labelbox_rows import to_line
 from jobkit.manifest import ManifestRow, read_manifest
 from jobkit.model_files import download_model
 from jobkit.progress import Progress
@@ -56,7 +57,7 @@ def predict(arguments: Arguments, storage: Storage, make_client: Callable[[], la
             for batch in _batches(read_manifest(storage, arguments.text("manifest"))):
                 for row, (answers, decided) in zip(batch, source.of(batch), strict=True):
                     for line in output.rows(row, answers, decided):
-                        predictions.write(json.dumps(line, ensure_ascii=False))
+                        predictions.write(to_line(line))
                 progress.step(len(batch))
         notes = source.notes()
     progress.finish()

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
 from jobkit.batch_files import ERRORS, PREDICTIONS, text_of
+from jobkit.json_lines import loads
 from jobkit.manifest import ManifestRow
 from jobkit.storage import Storage
 
@@ -76,14 +77,14 @@ class TextPredictions:
             if name:
                 found = self._table.execute("SELECT prediction FROM answers WHERE name = ?", (name,)).fetchone()
                 if found is not None:
-                    body: dict[str, Any] = json.loads(found[0])
+                    body: dict[str, Any] = loads(found[0])
                     return body
         return None
 
 
 def _object(line: str) -> dict[str, Any]:
     try:
-        body = json.loads(line.removeprefix("\ufeff"))  # a byte order mark
+        body = loads(line.removeprefix("\ufeff"))  # a byte order mark
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

@@ -1,6 +1,5 @@
 """The training file's lines: pictures with their boxes, in parts of the sides."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobkit.errors import BadData
+from jobkit.json_lines import loads
 from jobkit.splits import ML_USE, TRAINING, VALIDATION
 from jobkit.storage import Storage
 
@@ -31,7 +31,7 @@ def examples(lines: Iterable[str]) -> Iterator[Example]:
         if not line.strip():
             continue
         try:
-            body = json.loads(line)
+            body = loads(line)
             annotations = body.get("boundingBoxAnnotations") or []
             edges = [[float(entry[name]) for name in ("xMin", "yMin", "xMax", "yMax")] for entry in annotations]
             yield Example(

@@ -3,11 +3,11 @@
 Format: gs://google-cloud-aiplatform/schema/dataset/ioformat/image_classification_{single,multi}_label_io_format_1.0.0.yaml
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jobkit.errors import BadData
+from jobkit.json_lines import loads
 from jobkit.splits import ML_USE, SPLITS, TRAINING
 
 
@@ -29,7 +29,7 @@ def examples(lines: Iterable[str]) -> Iterator[Example]:
 
 def _example(line: str, number: int) -> Example:
     try:
-        row = json.loads(line)
+        row = loads(line)
         uri = row["imageGcsUri"]
         annotations = row.get("classificationAnnotations")
         if annotations is None:
