@@ -3,6 +3,7 @@
 Used by text and image jobs alike: they bring (row, answers, decision) triples, this module does the rest.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class ClassificationOutput:
         self.single = single
         self._minimum = upload_min_confidence
         self.evaluation = ClassificationEvaluation(self._classes, single=single)
-        self.statistics: dict[str, SplitStatistics] = {}
+        self.statistics = defaultdict[str, SplitStatistics](lambda: SplitStatistics(single=single))
         self.galleries = Galleries[Choice]()
         self.outcomes = Outcomes()
         self.rows_by_split: dict[str, list[int]] = {}  # [labelled, without a label]
@@ -61,9 +62,8 @@ class ClassificationOutput:
             yield from self._prediction_rows(row.data_row_id, {name: answers[name] for name in decided})
         if truth is not None:
             yield from self._metric_rows(row.data_row_id, truth, answers or {})
-            statistics = self.statistics.setdefault(row.split, SplitStatistics(single=self.single))
             given = answers or {}
-            statistics.add(truth, given, decided)
+            self.statistics[row.split].add(truth, given, decided)
             judged = judged_choice(truth, given, decided, single=self.single)
             self.galleries.add(row, judged, lambda: choice(row.content, truth, given, decided))
             right = len(set(truth) & set(decided))

@@ -4,7 +4,7 @@ Rows without a prediction count (their true classes are missed); predictions on 
 not judged. Thresholds are for the reader's choice of a confidence; the decision itself is the model's.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,7 +71,7 @@ class ClassificationEvaluation:
     def __init__(self, classes: Iterable[str], *, single: bool) -> None:
         self._classes = tuple(classes)
         self._single = single
-        self._splits: dict[str, _Split] = {split: _Split() for split in SPLITS}
+        self._splits = defaultdict(_Split, {split: _Split() for split in SPLITS})
 
     def add(
         self,
@@ -86,7 +86,7 @@ class ClassificationEvaluation:
         answers   class -> confidence (0..1); None = the row has no prediction. Of a single choice, only its best counts
         decided   the classes that the model says; by default the best answer (single) or those of at least 0.5
         """
-        counts = self._splits.setdefault(split, _Split())
+        counts = self._splits[split]
         if truth is None:
             counts.without_label += answers is not None
             return

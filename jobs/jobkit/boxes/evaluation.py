@@ -6,6 +6,7 @@ Of an image only four numbers a predicted box are kept.
 """
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,19 +41,21 @@ class _Class:
     shared: float = 0.0
 
     def add(self, matched: Matched, group: int) -> None:
-        counts = self.labelled
-        self.labelled_by_group[group] += matched.labelled[0]
-        self.groups.extend([group] * min(len(matched.scores), MAX_PER_IMAGE))
-        for index, number in enumerate(matched.labelled):
-            counts[index] += number
-        self.images += bool(matched.labelled[0])
-        self.scores.extend(matched.scores[:MAX_PER_IMAGE])
-        self.hits.extend(matched.hits[:MAX_PER_IMAGE])
-        self.ignored.extend(matched.ignored[:MAX_PER_IMAGE])
-        matched.count(self.tp, self.fp)
-        for partner, score, shared in zip(matched.partner, matched.scores, matched.shared, strict=True):
-            if partner >= 0 and score >= DEFAULT_CONFIDENCE:
-                self.shared += shared
+        labelled, counts = matched.labelled, self.labelled
+        if labelled[0]:
+            self.labelled_by_group[group] += labelled[0]
+            for index, number in enumerate(labelled):
+                counts[index] += number
+            self.images += 1
+            for score, shared in zip(matched.scores, matched.shared, strict=True):
+                if shared and score >= DEFAULT_CONFIDENCE:
+                    self.shared += shared
+        if matched.scores:
+            self.groups.extend([group] * min(len(matched.scores), MAX_PER_IMAGE))
+            self.scores.extend(matched.scores[:MAX_PER_IMAGE])
+            self.hits.extend(matched.hits[:MAX_PER_IMAGE])
+            self.ignored.extend(matched.ignored[:MAX_PER_IMAGE])
+            matched.count(self.tp, self.fp)
 
     def by_confidence(self) -> dict[float, tuple[int, int, int, int]]:
         """Confidence -> (TP, FP, TN, FN)."""
@@ -90,7 +93,7 @@ class BoxEvaluation:
 
     def __init__(self, classes: Iterable[str], iou: float = LOWEST) -> None:
         self._iou = iou
-        self._classes: dict[str, _Class] = {name: _Class() for name in classes}
+        self._classes = defaultdict(_Class, {name: _Class() for name in classes})
         self.images = 0
         self.without_prediction = 0
         self.without_boxes = 0
@@ -105,14 +108,16 @@ class BoxEvaluation:
         self.without_boxes += not len(labelled)
         pairs = match_classes(predicted or NONE, labelled, self._iou)
         for name, matched in pairs.items():
-            self._classes.setdefault(name, _Class()).add(matched, (self.images - 1) % GROUPS)
+            self._classes[name].add(matched, (self.images - 1) % GROUPS)
         return pairs
 
     def summary(self) -> dict[str, float]:
         """The headline figures; empty without an image. Means are over the classes that have a labelled box."""
+        return self._summary([entry.precisions() for entry in self._classes.values()])
+
+    def _summary(self, precisions: list[Floats]) -> dict[str, float]:
         if not self.images:
             return {}
-        precisions = [entry.precisions() for entry in self._classes.values()]
         figures = _means(np.array(precisions).reshape(-1, len(AREAS), len(OVERLAPS)))
         counts = [(0, 0, 0), *(self._at_default(entry) for entry in self._classes.values())]
         tp, fp, fn = (sum(column) for column in zip(*counts, strict=True))
@@ -131,14 +136,18 @@ class BoxEvaluation:
 
     def metrics(self) -> dict[str, Any]:
         """The split's part of metrics.json."""
+        precisions = [entry.precisions() for entry in self._classes.values()]
         return {
-            **self.summary(),
+            **self._summary(precisions),
             "confidence": DEFAULT_CONFIDENCE,
             "iou": self._iou,
             "rows": self.images,
             "rows_without_prediction": self.without_prediction,
             "rows_without_boxes": self.without_boxes,
-            "classes": {name: self._figures(entry) for name, entry in self._classes.items()},
+            "classes": {
+                name: self._figures(entry, own)
+                for (name, entry), own in zip(self._classes.items(), precisions, strict=True)
+            },
         }
 
     @staticmethod
@@ -146,13 +155,13 @@ class BoxEvaluation:
         tp, fp, _, fn = entry.by_confidence()[DEFAULT_CONFIDENCE]
         return tp, fp, fn
 
-    def _figures(self, entry: _Class) -> dict[str, Any]:
+    def _figures(self, entry: _Class, precisions: Floats) -> dict[str, Any]:
         tp, fp, fn = self._at_default(entry)
         counts = {str(at): list(counted) for at, counted in entry.by_confidence().items()}  # TP, FP, TN, FN
         return {
             "support": entry.labelled[0],
             "images": entry.images,
-            **_means(entry.precisions()[None]),
+            **_means(precisions[None]),
             "tp": tp,
             "fp": fp,
             "fn": fn,

@@ -5,8 +5,9 @@ of a class, so plain numbers are quicker here than arrays; the forty combination
 overlaps are the bits of one number.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import accumulate
 
 import numpy as np
@@ -30,8 +31,21 @@ Corners = Sequence[float]
 
 _LIMITS = np.minimum(OVERLAPS, 1 - 1e-10).tolist()
 _BLOCK = (1 << len(_LIMITS)) - 1  # all overlaps of one range of area
-_RANGES = [(low, high, _BLOCK << len(_LIMITS) * index) for index, (low, high) in enumerate(AREAS.values())]
+_BLOCKS = [_BLOCK << len(_LIMITS) * index for index in range(len(AREAS))]
 _ALL = (1 << len(_LIMITS) * len(AREAS)) - 1
+_EDGES = sorted({edge for limits in AREAS.values() for edge in limits})
+# The bits of the ranges that a size is not in, by the number of edges below it and of those at or below it together:
+# an edge belongs to the ranges on both of its sides.
+_OUTSIDE = [
+    sum(
+        block
+        for (low, high), block in zip(AREAS.values(), _BLOCKS, strict=True)
+        if not 2 * _EDGES.index(low) < place < 2 * _EDGES.index(high) + 2
+    )
+    for place in range(2 * len(_EDGES) + 1)
+]
+# By these bits: one box of such a size, counted in each range.
+_COUNTED = {bits: tuple([int(not bits & block) for block in _BLOCKS]) for bits in (*_OUTSIDE, _ALL)}
 # Bits of all ranges of area for an overlap that reaches the first n limits.
 _REACHED = [
     sum(((1 << count) - 1) << len(_LIMITS) * index for index in range(len(AREAS))) for count in range(len(_LIMITS) + 1)
@@ -46,19 +60,24 @@ class Matched:
     ignored    bits in which it says nothing, for it lies in a crowd or is of another size than asked for
     at         the bit of one overlap, sizes of all kinds: that which the next two and the counts are about
     partner    the index of the labelled box that it hits, -1 for none
-    shared     the overlap with that box
+    shared     the overlap with that box, 0 for none
     labelled   labelled boxes that count, a range of area
     """
 
-    def __init__(self, order: list[int], scores: list[float], labelled: list[int], at: int) -> None:
+    __slots__ = ("at", "hits", "ignored", "labelled", "order", "partner", "scores", "shared")
+
+    def __init__(
+        self, order: list[int], scores: list[float], ignored: list[int], labelled: Sequence[int], at: int
+    ) -> None:
+        """As long as no box is paired."""
         self.at = at
         self.order = order
         self.scores = scores
         self.labelled = labelled
-        self.hits: list[int] = []
-        self.ignored: list[int] = []
-        self.partner: list[int] = []
-        self.shared: list[float] = []
+        self.hits = [0] * len(order)
+        self.ignored = ignored
+        self.partner = [-1] * len(order)
+        self.shared = [0.0] * len(order)
 
     def count(self, tp: list[int], fp: list[int]) -> None:
         """Adds each box that hits or errs to the highest confidence that it reaches."""
@@ -73,10 +92,12 @@ class Matched:
         tp, fp = [0] * LEVELS, [0] * LEVELS
         self.count(tp, fp)
         labelled, hits, wrongs = self.labelled[0], 0, 0
-        counts = []
+        current, counts = [0, 0, 0, labelled], []
         for level in range(LEVELS - 1, 0, -1):
-            hits, wrongs = hits + tp[level], wrongs + fp[level]
-            counts.append([hits, wrongs, 0, labelled - hits])
+            if tp[level] or fp[level]:  # few boxes: most levels say what the one above says
+                hits, wrongs = hits + tp[level], wrongs + fp[level]
+                current = [hits, wrongs, 0, labelled - hits]
+            counts.append(current)
         return dict(zip(THRESHOLD_WORDS, reversed(counts), strict=True))
 
 
@@ -90,6 +111,7 @@ def at_each_confidence(tp: Sequence[int], fp: Sequence[int], labelled: int) -> d
     }
 
 
+@cache
 def bit_of(iou: float) -> int:
     """The bit of one of OVERLAPS, for boxes of all sizes. Raises ValueError for any other number."""
     for index, overlap in enumerate(OVERLAPS.tolist()):
@@ -138,63 +160,61 @@ def _places(names: Sequence[str]) -> dict[str, list[int]]:
 def _match(said: list[Corners], scores: list[float], true: list[Corners], crowd: list[bool], at: int) -> Matched:
     order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)  # stable: of equals the first goes first
     skipped = [_ALL if crowd[index] else _outside(box) for index, box in enumerate(true)]
-    counted = [sum(not bits & block for bits in skipped) for _, _, block in _RANGES]
-    matched = Matched(order, [scores[index] for index in order], counted, at)
+    counted = _COUNTED[skipped[0] if true else _ALL]
+    if len(true) > 1:
+        counted = tuple(map(sum, zip(*[_COUNTED[bits] for bits in skipped], strict=True)))
+    ignored = [_outside(said[index]) for index in order]
+    matched = Matched(order, [scores[index] for index in order], ignored, counted, at)
     taken = [0] * len(true)
-    for index, shares in zip(order, _shares(said, order, true, crowd), strict=True):
-        hits = ignored = 0
-        partner, shared = -1, 0.0
-        if shares:
-            # The best first; of equals the later one is the better.
-            shares.sort(reverse=True)
-            for share, other in shares:
-                can = _REACHED[bisect_right(_LIMITS, share)] & ~(taken[other] | hits | skipped[other])
-                if can & at:
-                    partner, shared = other, share
-                hits |= can
-                taken[other] |= can
-            for share, other in shares:
-                free = ~0 if crowd[other] else ~taken[other]
-                can = _REACHED[bisect_right(_LIMITS, share)] & free & skipped[other] & ~(hits | ignored)
-                ignored |= can
-                taken[other] |= can
-        ignored |= _outside(said[index]) & ~hits
-        matched.hits.append(hits)
-        matched.ignored.append(ignored)
-        matched.partner.append(partner)
-        matched.shared.append(shared)
+    for rank, shares in _shares(said, order, true, crowd) if true and order else ():
+        hits = silent = 0
+        # The best first; of equals the later one is the better.
+        shares.sort(reverse=True)
+        for share, other in shares:
+            can = _REACHED[bisect_right(_LIMITS, share)] & ~(taken[other] | hits | skipped[other])
+            if can & at:
+                matched.partner[rank], matched.shared[rank] = other, share
+            hits |= can
+            taken[other] |= can
+        for share, other in shares:
+            free = ~0 if crowd[other] else ~taken[other]
+            can = _REACHED[bisect_right(_LIMITS, share)] & free & skipped[other] & ~(hits | silent)
+            silent |= can
+            taken[other] |= can
+        matched.hits[rank] = hits
+        ignored[rank] = silent | ignored[rank] & ~hits
     return matched
 
 
 def _outside(box: Corners) -> int:
     """The bits of the ranges of area that a box is not in."""
     size = (box[2] - box[0]) * (box[3] - box[1])
-    bits = 0
-    for low, high, block in _RANGES:
-        if not low <= size <= high:
-            bits |= block
-    return bits
+    return _OUTSIDE[bisect_left(_EDGES, size) + bisect_right(_EDGES, size)]
 
 
 def _shares(
     said: list[Corners], order: list[int], true: list[Corners], crowd: list[bool]
-) -> Iterator[list[tuple[float, int]]]:
-    """Of each predicted box, in order, the labelled ones that it overlaps enough to matter: (overlap, index)."""
+) -> Iterator[tuple[int, list[tuple[float, int]]]]:
+    """(rank, labelled boxes that it overlaps enough to matter as (overlap, index)) of each predicted box that has some,
+    the surest first."""
     if len(order) * len(true) > MANY:
         table = overlaps(np.array(said)[order], np.array(true), np.array(crowd))
-        for row in table:
-            yield [(float(row[other]), int(other)) for other in np.flatnonzero(row >= _LIMITS[0])]
+        for rank, row in enumerate(table):
+            found = [(float(row[other]), int(other)) for other in np.flatnonzero(row >= _LIMITS[0])]
+            if found:
+                yield rank, found
         return
-    for index in order:
+    for rank, index in enumerate(order):
         left, top, right, bottom = said[index]
-        own = (right - left) * (bottom - top)
         found = []
         for other, (x_min, y_min, x_max, y_max) in enumerate(true):
-            width = (right if right < x_max else x_max) - (left if left > x_min else x_min)
-            height = (bottom if bottom < y_max else y_max) - (top if top > y_min else y_min)
-            if width > 0 and height > 0:
-                inside = width * height
-                whole = own if crowd[other] else own + (x_max - x_min) * (y_max - y_min) - inside
-                if whole > 0 and inside / whole >= _LIMITS[0]:
-                    found.append((inside / whole, other))
-        yield found
+            if left < x_max and x_min < right and top < y_max and y_min < bottom:
+                width = (right if right < x_max else x_max) - (left if left > x_min else x_min)
+                height = (bottom if bottom < y_max else y_max) - (top if top > y_min else y_min)
+                if width > 0 and height > 0:  # the four edges say so already, but for a box turned inside out
+                    inside, own = width * height, (right - left) * (bottom - top)
+                    whole = own if crowd[other] else own + (x_max - x_min) * (y_max - y_min) - inside
+                    if inside / whole >= _LIMITS[0]:
+                        found.append((inside / whole, other))
+        if found:
+            yield rank, found

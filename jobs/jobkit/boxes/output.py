@@ -1,6 +1,6 @@
 """What inference of boxes leaves behind: predictions, metrics, report, and rows in Labelbox."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -47,8 +47,8 @@ class BoxOutput:
         self._features = {entry.display_name: entry.name for entry in classes}
         self._minimum = upload_min_confidence
         self.model_run_id = model_run_id
-        self.evaluations: dict[str, BoxEvaluation] = {}
-        self.statistics: dict[str, AnswerStatistics] = {}
+        self.evaluations = defaultdict[str, BoxEvaluation](lambda: BoxEvaluation(self._classes, iou))
+        self.statistics = defaultdict[str, AnswerStatistics](lambda: AnswerStatistics(least=DEFAULT_CONFIDENCE))
         self.galleries = Galleries[ShownImage]()
         self.outcomes = Outcomes()
         self.rows_by_split: dict[str, list[int]] = {}  # [labelled, without a label]
@@ -75,8 +75,7 @@ class BoxOutput:
             self.outcomes.add_unlabelled(row)
         else:
             labelled = labelled_boxes(row)
-            evaluation = self.evaluations.setdefault(row.split, BoxEvaluation(self._classes, self._iou))
-            pairs = evaluation.add(labelled, known)
+            pairs = self.evaluations[row.split].add(labelled, known)
             self._count(row, labelled, known or NONE, pairs)
             lines, cut = metric_rows(row.data_row_id, pairs, self._features, self._iou)
             self.counts["metric_rows"] += len(lines)
@@ -85,11 +84,10 @@ class BoxOutput:
 
     def _count(self, row: ManifestRow, labelled: Boxes, predicted: Boxes, pairs: Mapping[str, Matched]) -> None:
         """Notes hits and misses for intervals, curves, lists of pictures and later comparisons."""
-        statistics = self.statistics.setdefault(row.split, AnswerStatistics(least=DEFAULT_CONFIDENCE))
         answers = [*_answers(pairs)]
         expected = {name: int(pair.labelled[0]) for name, pair in pairs.items()}
         truth = sorted(zip(labelled.names, labelled.corners.tolist(), strict=True))
-        self.outcomes.add(row, truth, *statistics.add(answers, expected))
+        self.outcomes.add(row, truth, *self.statistics[row.split].add(answers, expected))
         judged = judged_answers(answers, sum(expected.values()), DEFAULT_CONFIDENCE)
         self.galleries.add(row, judged, lambda: _shown_image(row, labelled, predicted, pairs))
 

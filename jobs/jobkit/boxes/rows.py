@@ -16,12 +16,12 @@ def prediction_rows(
 ) -> Iterator[Row]:
     """A row for each box of a known class with at least the minimum confidence; equal boxes of a class only once."""
     seen: set[str] = set()
-    for name, corners, score in zip(boxes.names, boxes.corners.tolist(), boxes.scores.tolist(), strict=True):
+    corners = boxes.corners.round(DIGITS)
+    edges, sizes = corners[:, :2].tolist(), (corners[:, 2:] - corners[:, :2]).round(DIGITS).tolist()
+    for name, (left, top), (width, height), score in zip(boxes.names, edges, sizes, boxes.scores.tolist(), strict=True):
         if name not in classes or score < minimum:
             continue
-        left, top, right, bottom = (round(edge, DIGITS) for edge in corners)
-        rectangle = (top, left, round(bottom - top, DIGITS), round(right - left, DIGITS))
-        row = box_row(scope, data_row_id, classes[name].feature_schema_id, rectangle, score)
+        row = box_row(scope, data_row_id, classes[name].feature_schema_id, (top, left, height, width), score)
         if row["uuid"] not in seen:
             seen.add(row["uuid"])
             yield row

@@ -5,6 +5,8 @@ overlap   same class and at least one character in common; each entity is matche
 Rows without a prediction count (their entities are missed); predictions on rows without a label are only counted.
 """
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +65,7 @@ def _longest_overlap(entity: Entity, truth: Iterable[Entity]) -> tuple[int, int,
 
 def _step(confidence: float) -> int:
     """How many of the thresholds a confidence reaches."""
-    return sum(confidence >= threshold for threshold in THRESHOLDS)
+    return bisect_right(THRESHOLDS, confidence)
 
 
 @dataclass(slots=True)
@@ -99,18 +101,15 @@ class _Way:
     """One way of counting over one split."""
 
     def __init__(self) -> None:
-        self._classes: dict[str, _Class] = {}
+        self._classes = defaultdict[str, _Class](_Class)
 
     def add(self, truth: Sequence[Entity], matched: Match) -> None:
         for entity in truth:
-            self._of(entity).support += 1
+            self._classes[entity.name].support += 1
         for entity in matched.right:
-            self._of(entity).right[_step(entity.confidence)] += 1
+            self._classes[entity.name].right[_step(entity.confidence)] += 1
         for entity in matched.wrong:
-            self._of(entity).wrong[_step(entity.confidence)] += 1
-
-    def _of(self, entity: Entity) -> _Class:
-        return self._classes.setdefault(entity.name, _Class())
+            self._classes[entity.name].wrong[_step(entity.confidence)] += 1
 
     def headline(self) -> dict[str, float]:
         """Micro (over all entities) and macro (over classes that occur) figures."""
@@ -148,14 +147,14 @@ class EntityEvaluation:
 
     def __init__(self, classes: Iterable[str]) -> None:
         self._classes = tuple(classes)
-        self._splits: dict[str, _Split] = {split: _Split() for split in SPLITS}
+        self._splits = defaultdict(_Split, {split: _Split() for split in SPLITS})
 
     def add(
         self, split: str, text: str, truth: Sequence[Entity] | None, found: Sequence[Entity] | None
     ) -> Match | None:
         """Counts one row. truth None: nobody labelled it; found None: it has no prediction. Gives the exact match of
         a labelled row, of entities without white space at their ends."""
-        counts = self._splits.setdefault(split, _Split())
+        counts = self._splits[split]
         if truth is None:
             counts.without_label += found is not None
             return None

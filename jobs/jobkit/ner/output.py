@@ -1,5 +1,6 @@
 """What inference of named entities leaves behind: predictions, metrics, report, and rows in Labelbox."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,7 @@ class EntityOutput:
         self.model_run_id = model_run_id
         self.evaluation = EntityEvaluation(self._classes)
         self.baseline = EntityEvaluation(self._classes)
-        self.statistics: dict[str, AnswerStatistics] = {}
+        self.statistics = defaultdict[str, AnswerStatistics](AnswerStatistics)
         self.galleries = Galleries[MarkedText]()
         self.outcomes = Outcomes()
         self.rows_by_split: dict[str, list[int]] = {}  # [labelled, without a label]
@@ -106,9 +107,8 @@ class EntityOutput:
         labelled: dict[str, int] = {}
         for one in (*matched.right, *matched.missed):
             labelled[one.name] = labelled.get(one.name, 0) + 1
-        statistics = self.statistics.setdefault(row.split, AnswerStatistics())
         truth = sorted((one.start, one.end, one.name) for one in (*matched.right, *matched.missed))
-        self.outcomes.add(row, truth, *statistics.add(answers, labelled))
+        self.outcomes.add(row, truth, *self.statistics[row.split].add(answers, labelled))
         self.galleries.add(row, judged_answers(answers, len(truth)), lambda: excerpt(row.content, matched))
 
     def metrics(self) -> dict[str, Any]:
