@@ -100,7 +100,7 @@ class ChoiceDataset:
             return [], "class_not_chosen"
         return chosen, ""
 
-    def write(self, storage: Storage, folder: str, training_line: Callable[[ManifestRow], bytes]) -> Written:
+    def write(self, storage: Storage, folder: str, training_line: Callable[[ManifestRow], str | bytes]) -> Written:
         """Writes training.jsonl, manifest.jsonl and dataset_report.json; BadData when nothing can be learned of it."""
         kept = self._kept()
         written = write_rows(storage, folder, self._rows(kept), training_line, self._duplicates, self.report)

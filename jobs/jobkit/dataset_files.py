@@ -24,7 +24,7 @@ def write_rows(
     storage: Storage,
     folder: str,
     rows: Iterable[ManifestRow],
-    training_line: Callable[[ManifestRow], bytes],
+    training_line: Callable[[ManifestRow], str | bytes],
     seen: SplitDuplicates,
     report: DatasetReport,
 ) -> Written:

@@ -33,9 +33,9 @@ def row_uuid(*parts: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
-def to_line(row: Row) -> bytes:
+def to_line(row: Row) -> str:
     """The row as one line of NDJSON; the same row gives the same bytes."""
-    return dumps(row)
+    return dumps(row).decode()
 
 
 def _confidence(value: float) -> float:

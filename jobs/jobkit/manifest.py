@@ -26,7 +26,7 @@ class ManifestRow(NamedTuple):  # millions are made: a third of a dataclass's ti
     note: str = ""
     details: Mapping[str, Any] | None = None
 
-    def to_line(self) -> bytes:
+    def to_line(self) -> str:
         """The row as one line of JSON; the same row gives the same bytes."""
         body: dict[str, Any] = {
             "data_row_id": self.data_row_id,
@@ -40,7 +40,7 @@ class ManifestRow(NamedTuple):  # millions are made: a third of a dataclass's ti
             body["note"] = self.note
         if self.details:
             body["details"] = self.details
-        return dumps(body)
+        return dumps(body).decode()
 
     @classmethod
     def from_line(cls, line: str | bytes) -> "ManifestRow":

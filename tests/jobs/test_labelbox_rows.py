@@ -29,4 +29,4 @@ def test_a_class_is_said_at_every_threshold_up_to_its_confidence(true: bool, con
 
 
 def test_a_line_keeps_every_letter() -> None:
-    assert to_line({"a": "é\n", "b": [1, 0.5]}) == '{"a":"é\\n","b":[1,0.5]}'.encode()
+    assert to_line({"a": "é\n", "b": [1, 0.5]}) == '{"a":"é\\n","b":[1,0.5]}'

@@ -71,7 +71,7 @@ def conclude(
     """Runs the job on these shards; its result, its rows for Labelbox, and metrics.json."""
     for name, lines in shards.items():
         write(storage, f"{folder}/batch/{name}", lines)
-    storage.write_text(f"{folder}/manifest.jsonl", "".join(f"{one.to_line().decode()}\n" for one in rows))
+    storage.write_text(f"{folder}/manifest.jsonl", "".join(one.to_line() + "\n" for one in rows))
     storage.write_text(f"{folder}/dataset_report.json", json.dumps(REPORT))
     attempt = folder.rpartition("/")[2]  # Labelbox knows an upload by its attempt
     arguments = [

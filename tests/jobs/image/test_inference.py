@@ -61,7 +61,7 @@ def conclude(storage: Storage, folder: str, shards: dict[str, list[dict]], *more
     """Runs the job on these shards without an upload; its result, and the rows for Labelbox."""
     for name, lines in shards.items():
         write(storage, f"{folder}/batch/{name}", lines)
-    storage.write_text(f"{folder}/manifest.jsonl", "".join(f"{one.to_line().decode()}\n" for one in ROWS))
+    storage.write_text(f"{folder}/manifest.jsonl", "".join(one.to_line() + "\n" for one in ROWS))
     storage.write_text(f"{folder}/dataset_report.json", json.dumps(REPORT))
     code = inference.main(
         [
