@@ -113,7 +113,7 @@ class Drafter:
         seen: set[str] = set()
         for row in rows:
             report.rows += 1
-            if row.problem:
+            if row.problem and not row.row_data:  # with an address, only its labels cannot be read
                 report.skipped.add("unreadable_row", row.data_row_id or "?")
             elif row.data_row_id in seen:
                 report.skipped.add("repeated_row", row.data_row_id)
@@ -146,7 +146,8 @@ class Drafter:
     def _draft(self, row: ExportRow, image: StoredImage) -> Draft:
         verdict = self._judge(row)
         split = self._split(row)
-        reason = verdict.reason or ("" if verdict.labelled else "unlabelled")
+        unlabelled = "unreadable_labels" if row.problem else "unlabelled"
+        reason = verdict.reason or ("" if verdict.labelled else unlabelled)
         if verdict.labelled and split not in SPLITS:
             reason = "no_split"
         return Draft(

@@ -190,6 +190,8 @@ def test_bug_row_without_objects_is_a_true_negative_and_an_unlabelled_one_is_onl
     sample.add("skipped", "TRAINING", [], labels=[label([], skipped=True)])
     bad = [rectangle("tool-car", BOX, bounding_box={"top": None}), rectangle("tool-car", BOX)]
     sample.add("malformed", "TRAINING", [], labels=[label(bad)])
+    strange: list = [rectangle("tool-car", BOX), "no object"]
+    sample.add("strange", "TRAINING", [], labels=[label(strange)])
     sample.add("unknown-tool", "TRAINING", [], labels=[label([rectangle("tool-gone", BOX)])])
     polygon = {"feature_schema_id": "p", "name": "p", "annotation_kind": "ImagePolygon", "polygon": []}
     sample.add("polygon", "TRAINING", [], labels=[label([polygon])])
@@ -206,6 +208,7 @@ def test_bug_row_without_objects_is_a_true_negative_and_an_unlabelled_one_is_onl
     assert boxes("nothing-there") == (True, [], 0)
     assert boxes("unlabelled") == boxes("skipped") == (False, None, None)
     assert rows["unlabelled"].note == "unlabelled"
+    assert boxes("strange") == (False, None, None) and rows["strange"].note == "unreadable_labels"
     assert boxes("malformed")[2] == 1 and boxes("unknown-tool")[2] == boxes("polygon")[2] == 0
     told = notes(storage, ended)
     assert "1 boxes were dropped (malformed)" in told
