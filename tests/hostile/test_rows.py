@@ -135,6 +135,15 @@ def test_nothing_is_written_outside_the_runs_folders(run: HostileRun) -> None:
     assert {path.name for path in bucket.parent.iterdir() if path.is_dir()} == {deployment.BUCKET}
 
 
+def test_no_fact_message_or_status_holds_a_secret(run: HostileRun) -> None:
+    state = run.cloud.state.path
+    files = [path for top in ("storage", "pubsub", "labelbox") for path in (state / top).rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for secret in (API_KEY, SERVICE_SECRET):
+        assert [str(path) for path in files if secret.encode() in path.read_bytes()] == []
+        assert secret not in repr(run.cloud.labelbox_control.state())
+
+
 def test_no_log_of_function_or_job_holds_a_secret(run: HostileRun) -> None:
     logs = [*(run.cloud.state.path / "logs").glob("*.log"), *(run.cloud.state.path / "vertex").rglob("*.log")]
     assert len(logs) > 10

@@ -12,7 +12,9 @@ import pytest
 
 from simulation.__main__ import main
 from simulation.campaign import play
+from simulation.deployment import SETTINGS
 from simulation.faults import CHANCES, Fault, Forced
+from simulation.pubsub import LONGEST_BACKOFF_S, MOST_DELIVERIES, SHORTEST_BACKOFF_S
 from simulation.schedule import places, run_schedule
 from simulation.single_faults import BASES, single_faults
 from simulation.table import EVERY, NO_FAULT
@@ -55,6 +57,19 @@ def test_the_table_of_single_faults_holds_every_crash_point_of_the_engine() -> N
     assert {f"at {point}" for point in named - cancelled} <= come_to
     faults = {forced.fault for base in BASES for forced in single_faults(base)}
     assert faults == set(Fault) and faults > CHANCES.keys()
+
+
+def test_dead_letters_come_in_terraforms_numbers() -> None:
+    locals_ = (ROOT / "terraform" / "locals.tf").read_text(encoding="utf-8")
+    (block,) = re.findall(r"\n  delivery = \{\n(.*?)\n  \}", locals_, flags=re.DOTALL)
+    assert {name: float(value) for name, value in re.findall(r"(\w+)\s*= (\d+)", block)} == {
+        "minimum_backoff_s": SHORTEST_BACKOFF_S,
+        "maximum_backoff_s": LONGEST_BACKOFF_S,
+        "attempts": MOST_DELIVERIES,
+    }
+    (block,) = re.findall(r"(function_timeout_s .*?)\n  \}", locals_, flags=re.DOTALL)
+    chain = {name: float(value) for name, value in re.findall(r"(\w+)\s*= (\d+)", block)}
+    assert chain == {name: getattr(SETTINGS, name) for name in chain} and chain.keys() >= {"claim_hold_s"}
 
 
 @pytest.mark.parametrize("seed", [20_000_003, 20_000_017, 20_000_101])
