@@ -600,6 +600,18 @@ def test_a_message_of_a_newer_version_is_left_to_newer_code() -> None:
     assert [name for name in world.store.objects if name.startswith("dead/")]
 
 
+def test_a_newer_version_s_hint_waits_for_newer_code_and_none_of_its_messages_fails_a_run() -> None:
+    world = World()
+    run_id = world.start()
+    hint = json.dumps({"version": 2, "kind": "job_ended", "run": str(run_id)}).encode()
+    stage = json.dumps({"version": 2, "kind": "stage_requested", "run": str(run_id), "stage": "train"}).encode()
+    assert world.deliver("job-state", hint) == 503
+    assert [world.deliver("dead-letter", data) for data in (hint, stage)] == [204, 204]
+    assert world.run(run_id).finished is None and not world.run(run_id).troubles
+    world.complete_text_run()
+    assert world.labelbox.statuses()[-1] == "COMPLETE"
+
+
 def test_a_message_for_an_unknown_run_is_kept_and_acknowledged() -> None:
     world = World()
     data = json.dumps({"version": 1, "kind": "stage_requested", "run": "mr-9.1", "stage": "etl"}).encode()
