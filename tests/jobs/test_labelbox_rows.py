@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from jobkit.evaluation import THRESHOLDS
-from jobkit.labelbox_rows import classification_metric_rows, row_uuid, to_line
+from jobkit.labelbox_rows import box_row, classification_metric_rows, row_uuid, to_line
 
 NAMESPACE = uuid.UUID("0d9a9bb0-2f0c-5c0e-9f0e-6a8f0f7f5b1a")
 
@@ -30,3 +30,13 @@ def test_a_class_is_said_at_every_threshold_up_to_its_confidence(true: bool, con
 
 def test_a_line_keeps_every_letter() -> None:
     assert to_line({"a": "é\n", "b": [1, 0.5]}) == '{"a":"é\\n","b":[1,0.5]}'
+
+
+@pytest.mark.parametrize(
+    "box", [(1.5, 0.001, 759.978, 32.0), (0.0, -0.0, 3, 4000), (1e9 / 3, 0.1 + 0.2, 1e-3, 123456.789)]
+)
+def test_a_box_is_named_by_its_numbers_as_python_writes_them(box: tuple[float, float, float, float]) -> None:
+    top, left, height, width = box
+    assert box_row("run", "row", "tool", box, 0.5)["uuid"] == row_uuid(
+        "run", "row", "tool", f"{top},{left},{height},{width}"
+    )

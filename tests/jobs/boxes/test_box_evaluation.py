@@ -124,6 +124,26 @@ def test_a_pairing_tells_which_labelled_box_was_hit() -> None:
     assert matched.order == [1, 2, 0] and matched.partner == [0, -1, 1]
 
 
+SIZES = {  # width, height: all, small, medium, large; an edge belongs to both of its sides
+    (31, 32): (1, 1, 0, 0),
+    (32, 32): (1, 1, 1, 0),
+    (33, 32): (1, 0, 1, 0),
+    (95, 96): (1, 0, 1, 0),
+    (96, 96): (1, 0, 1, 1),
+    (97, 96): (1, 0, 0, 1),
+    (0, 5): (1, 1, 0, 0),
+}
+
+
+@pytest.mark.parametrize(("size", "counted"), SIZES.items())
+def test_a_box_counts_in_every_range_of_area_that_holds_its_size(
+    size: tuple[int, int], counted: tuple[int, ...]
+) -> None:
+    box = Boxes.of([(0, 0, *size)], ["a"])
+    assert tuple(match(NONE, box).labelled) == counted
+    assert tuple(match(NONE, Boxes.of([(0, 0, *size)] * 3, ["a"] * 3)).labelled) == tuple(3 * one for one in counted)
+
+
 def test_ten_thousand_boxes_a_second_in_flat_memory() -> None:
     images = random_images(5, images=200, crowds=False)
     boxes = sum(len(labelled) + len(predicted) for labelled, predicted in images)
