@@ -1,10 +1,12 @@
 """Command lines of the jobs: `--name=value` pairs, checked where an error can still be told to the user."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobkit import __version__
+from jobkit.argument_meanings import MEANINGS
 from jobkit.errors import BadConfiguration
 
 
@@ -59,13 +61,22 @@ class Arguments:
 def parse(description: str, required: Sequence[str], optional: dict[str, str], argv: Sequence[str] | None) -> Arguments:
     """Reads the command line. `--ending-uri` is always required; `optional` names the defaults of the others.
 
+    `--help` says what each means, as far as `argument_meanings` knows its name, and its default.
     An unknown or missing argument ends the process with argparse's own message (exit code 2): the orchestrator and
     the job are then of different versions, and no folder is known in which an ending could be written.
     """
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    started_as = getattr(sys.modules["__main__"], "__spec__", None)
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {started_as.name}" if started_as else None, description=description, allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=__version__)
     for name in ("ending-uri", *required):
-        parser.add_argument(f"--{name}", dest=name, required=True)
+        parser.add_argument(f"--{name}", dest=name, required=True, help=_help(name))
     for name, default in optional.items():
-        parser.add_argument(f"--{name}", dest=name, default=default)
+        parser.add_argument(f"--{name}", dest=name, default=default, help=_help(name, f"default: {default or 'empty'}"))
     return Arguments({name: str(value) for name, value in vars(parser.parse_args(argv)).items()})
+
+
+def _help(name: str, default: str = "") -> str:
+    said = "; ".join(part for part in (MEANINGS.get(name, ""), default) if part)
+    return said.replace("%", "%%")  # argparse would take it for a format

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from jobkit import __version__
+from jobkit.argument_meanings import MEANINGS
 
 ROOT = Path(__file__).resolve().parents[2]
 # The detector's jobs load torch, which takes seconds; they read their command line as the others do.
@@ -29,6 +31,18 @@ def test_a_job_says_its_version_and_its_arguments(
         main([word])
     assert ended.value.code == 0
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_says_what_every_argument_of_a_job_means(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main = importlib.import_module(f"{job}").main
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    printed = " ".join(capsys.readouterr().out.split("options:")[1].split())
+    names = set(re.findall(r" --([a-z-]+) [A-Z]", printed))
+    assert names
+    for name in names:
+        assert f"--{name} {name.upper()} {MEANINGS[name]}" in printed
 
 
 def test_the_version_is_the_project_s() -> None:
