@@ -11,7 +11,7 @@ from ops.check import APPLY, Fault, Skipped
 from ops.dead_letters import dead_letters
 from ops.deployment import Deployment
 from ops.training_request import ask_models
-from orchestrator.errors import LabelboxRefused, LabelboxUnavailable
+from orchestrator.errors import LabelboxRefused, LabelboxUnavailable, NoBucket
 from orchestrator.limits import limit_problems
 from orchestrator.pipelines import CustomJob
 
@@ -69,14 +69,12 @@ def signing_secret_is_there(deployment: Deployment) -> str:
 
 def bucket_keeps_facts(deployment: Deployment) -> str:
     """An object can be created, not created twice, read and deleted."""
-    from google.api_core import exceptions
-
     store, bucket = deployment.services.store, deployment.settings.bucket
     name, mine = f"doctor/{uuid.uuid4().hex}", b'{"version":1}'
     try:
         created = store.create(name, mine)
-    except exceptions.NotFound as error:
-        raise Fault(f"There is no bucket {bucket}", f"name the right one (--bucket), or: {APPLY}") from error
+    except NoBucket as error:
+        raise Fault(error.sentence, f"name the right one (--bucket), or: {APPLY}") from error
     try:
         if not created or store.create(name, b"{}"):
             raise Fault(

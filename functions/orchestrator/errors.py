@@ -8,6 +8,7 @@ ServiceError                    anything we raise on purpose
 ├── UnreadableMessage           a message of no known shape: kept and acknowledged
 ├── NewerVersion                written by a newer deployment: refused until that code runs here (503)
 └── Unavailable                 something we need does not answer: try again with backoff (503)
+    ├── NoBucket                the bucket of the settings does not exist
     ├── LaunchUnsure            a create was sent and its answer lost: never create again under this claim
     └── LabelboxUnavailable     Labelbox is slow, down or limits us
 LaunchRefused                   Vertex surely did not create the job (a result, so not a ServiceError)
@@ -77,6 +78,10 @@ class Unavailable(ServiceError):
     """A service we need does not answer. Trying again later can help."""
 
     http_status = 503
+
+
+class NoBucket(Unavailable):
+    """There is no bucket of the name that the settings give. Trying again helps once somebody makes it."""
 
 
 class LaunchUnsure(Unavailable):

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from orchestrator.connections import Connections, HttpAnswer, NoAnswer
-from orchestrator.errors import Unavailable
+from orchestrator.errors import NoBucket, Unavailable
 
 _READERS = 8
 _JSON = "application/json"
@@ -98,6 +98,8 @@ class Bucket:
         except (RetryError, _TryAgain) as error:
             reason = error.cause if isinstance(error, RetryError) else error
             raise Unavailable(f"The bucket did not {what}: {reason}") from error
+        if answer.status == 404 and 404 not in expected:
+            raise NoBucket(f"There is no bucket {unquote(self._name)}", "does BUCKET (--bucket) name the right one?")
         if answer.status not in expected:
             raise Unavailable(f"The bucket did not {what}: {answer.status}")
         return answer

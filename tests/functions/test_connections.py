@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from orchestrator.connections import Connections, NoAnswer
-from orchestrator.errors import Unavailable
+from orchestrator.errors import NoBucket, Unavailable
 from orchestrator.storage import Bucket
 
 Answering = Callable[["Handler"], None]
@@ -171,13 +171,20 @@ def test_a_bucket_that_is_busy_is_asked_again(server: Server, bucket: Bucket) ->
     assert len(server.seen) == 3
 
 
-@pytest.mark.parametrize("status", [403, 404, 412, 500])
+@pytest.mark.parametrize("status", [403, 412, 500])
 def test_a_bucket_that_refuses_or_stays_busy_is_unavailable_and_says_so(
     server: Server, bucket: Bucket, status: int
 ) -> None:
     server.answering = lambda handler: handler.answer(status)
     with pytest.raises(Unavailable, match=f"did not list facts/: {status}"):
         list(bucket.list("facts/"))
+
+
+def test_a_bucket_that_is_not_there_is_named(server: Server, bucket: Bucket) -> None:
+    server.answering = lambda handler: handler.answer(404)
+    for ask in (lambda: list(bucket.list("a/")), lambda: list(bucket.folders("a/"))):
+        with pytest.raises(NoBucket, match="There is no bucket "):
+            ask()
 
 
 def test_a_list_goes_on_to_its_last_page(server: Server, bucket: Bucket) -> None:
