@@ -16,11 +16,14 @@ def test_a_new_threshold_needs_no_training() -> None:
     world = World()
     run_id = world.start()
     world.complete_text_run()
-    following = retry_from(world.services.begin(), run_id, "inference", {"upload_min_confidence": 0.5})
+    changes = {"threshold": "0.7", "upload_min_confidence": 0.5}
+    following = retry_from(world.services.begin(), run_id, "inference", changes)
     world.pump()
     assert following == RunId("mr-1", 2) and len(world.jobs.requests) == 4
     args = world.jobs.requests[3].body["job_spec"]["worker_pool_specs"][0]["container_spec"]["args"]
-    assert {"--upload-min-confidence=0.5", "--model=gs://b/model/", "--manifest=gs://b/m"} <= set(args)
+    assert {"--threshold=0.7", "--upload-min-confidence=0.5", "--model=gs://b/model/", "--manifest=gs://b/m"} <= set(
+        args
+    )
     job = world.end_job(result={"version": 1, "outputs": {"report": "gs://b/r2"}})
     world.log_hint(job)
     run = world.run(following)

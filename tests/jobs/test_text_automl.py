@@ -39,14 +39,14 @@ class Run:
             f"--ending-uri={self.folder}/{stage}/ending/",
         ]
 
-    def evaluate(self, etl: Any, lines: Sequence[str | bytes]) -> dict[str, Any]:
+    def evaluate(self, etl: Any, lines: Sequence[str | bytes], *arguments: str) -> dict[str, Any]:
         assert etl([*self._places("etl"), "--minimum-examples=1"]) == 0
         self.storage.write_bytes(f"{self.folder}/batch/predictions_00001.jsonl", b"\n".join(map(as_bytes, lines)))
         data = [
             f"--manifest={self.folder}/etl/manifest.jsonl",
             f"--dataset-report={self.folder}/etl/dataset_report.json",
         ]
-        assert inference([*self._places("inference"), *data, f"--predictions={self.folder}/batch/"]) == 0
+        assert inference([*self._places("inference"), *data, f"--predictions={self.folder}/batch/", *arguments]) == 0
         body: dict[str, Any] = json.loads(self.storage.read_text(f"{self.folder}/inference/metrics.json"))
         return body
 
@@ -87,6 +87,8 @@ def test_a_radio_takes_the_best_answer_and_texts_without_prediction_are_missed(
     assert (test["rows"], test["rows_without_prediction"], test["accuracy"]) == (4, 2, 0.5)
     assert labelbox.run_state(exports.RUN_ID)["predictions"] == 38
     assert metrics["notes"]["predictions read"].startswith("38 predictions, 1 errors")
+    strict = run.evaluate(single_etl, lines, "--threshold=0.31")
+    assert strict["splits"]["training"]["accuracy"] == 0.0
 
 
 def test_a_checklist_takes_every_tick_above_the_threshold_and_none_is_a_result(
@@ -106,6 +108,9 @@ def test_a_checklist_takes_every_tick_above_the_threshold_and_none_is_a_result(
     lines += [line("unknown text", c=1.0)]
     metrics = run.evaluate(multi_etl, lines)
     assert {figures["micro_f1"] for figures in metrics["splits"].values()} == {1.0}
+    strict = run.evaluate(multi_etl, lines, "--threshold=0.5")
+    test = strict["splits"]["test"]["classes"]
+    assert test["a b"]["fn"] == 0 and test["c"]["tp"] == 0 and test["c"]["fn"] > 0
     assert metrics["splits"]["test"]["classes"]["c"]["by_confidence"]["0.3"][3] > 0  # its 0.21 does not reach 0.3
 
 

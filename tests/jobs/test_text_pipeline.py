@@ -118,6 +118,9 @@ def test_the_sample_is_learned_and_every_row_is_predicted_measured_and_uploaded(
     sure = [row for row in pipeline.rows("sure") if "answer" in row]
     assert all(row["answer"]["confidence"] >= 0.9 for row in sure)
 
+    strict = pipeline.predict("--threshold=0.9", "--sink=metadata", stage="strict")  # a decision, without a training
+    assert strict["metrics"]["accuracy"] < result["metrics"]["accuracy"]
+
 
 def test_a_checklist_is_learned_and_a_row_without_a_tick_is_a_result(
     pipeline: Pipeline, start_labelbox: StartLabelbox
@@ -134,10 +137,7 @@ def test_a_checklist_is_learned_and_a_row_without_a_tick_is_a_result(
     answers = [row["answer"] for row in pipeline.rows() if "answer" in row]
     assert any(len(answer) > 1 for answer in answers)
     assert all(0.0 < one["confidence"] <= 1.0 for answer in answers for one in answer)
-    place = f"{pipeline.ending('train')['outputs']['model']}/model.json"
-    model = json.loads(pipeline.storage.read_text(place))
-    pipeline.storage.write_text(place, json.dumps({**model, "thresholds": [0.001] * len(model["classes"])}))
-    pipeline.predict("--sink=metadata", stage="low")  # a threshold below those that evaluation looks at
+    pipeline.predict("--sink=metadata", "--threshold=0.001", stage="low")  # below those that evaluation looks at
     low = [one["confidence"] for row in pipeline.rows("low") if "answer" in row for one in row["answer"]]
     assert len(low) > len(answers) and 0.001 <= min(low) < 0.1
 

@@ -28,6 +28,7 @@ from jobkit.sinks import chosen_sink
 from jobkit.splits import TRAINING
 from jobkit.storage import Storage
 from jobkit.text.predictions import TextPredictions
+from jobkit.thresholds import AUTO, threshold_of
 
 REQUIRED = ("model-run-id", "manifest", "dataset-report", "output-uri")
 OPTIONAL = {
@@ -35,6 +36,7 @@ OPTIONAL = {
     "predictions": "",
     "sink": "auto",
     "project": "",
+    "threshold": AUTO,
     "upload-min-confidence": "0.0",
     "compare-with": "previous",
 }
@@ -87,13 +89,16 @@ class _Model:
 
 
 class _Automl:
-    """The files that AutoML wrote."""
+    """The files that AutoML wrote; entities below the threshold are left out."""
 
-    def __init__(self, entities: AutomlEntities) -> None:
-        self._entities = entities
+    def __init__(self, entities: AutomlEntities, threshold: float) -> None:
+        self._entities, self._threshold = entities, threshold
 
     def of(self, rows: Sequence[ManifestRow]) -> Sequence[Sequence[Entity] | None]:
-        return [self._entities.of(row) for row in rows]
+        return [self._said(self._entities.of(row)) for row in rows]
+
+    def _said(self, found: Sequence[Entity] | None) -> Sequence[Entity] | None:
+        return None if found is None else [entity for entity in found if entity.confidence >= self._threshold]
 
     def notes(self) -> dict[str, str]:
         return self._entities.notes()
@@ -115,15 +120,19 @@ def _batches(rows: Iterable[ManifestRow]) -> Iterator[Sequence[ManifestRow]]:
 
 @contextmanager
 def _source(arguments: Arguments, storage: Storage, classes: Sequence[str]) -> Iterator[Source]:
-    """Our model, or the files that AutoML wrote."""
+    """Our model, or the files that AutoML wrote; a threshold that was asked for takes the place of the model's own."""
+    threshold = threshold_of(arguments)
     if bool(arguments.text("model")) == bool(arguments.text("predictions")):
         raise BadConfiguration("Give either --model or --predictions.")
     if arguments.text("model"):
-        yield _Model(load_model(storage, arguments.folder("model")))
+        model = load_model(storage, arguments.folder("model"))
+        if threshold is not None:
+            model.threshold = threshold
+        yield _Model(model)
         return
     with TextPredictions() as predictions:
         predictions.read(storage, arguments.text("predictions"))
-        yield _Automl(AutomlEntities(predictions, classes))
+        yield _Automl(AutomlEntities(predictions, classes), threshold or 0.0)
 
 
 def _known_names(storage: Storage, manifest: str) -> KnownNames:

@@ -34,9 +34,9 @@ def answers_of_prediction(prediction: Mapping[str, Any], names: ClassNames) -> t
 class AutomlClasses:
     """Gives each manifest row what AutoML said of it."""
 
-    def __init__(self, predictions: TextPredictions, report: Mapping[str, Any]) -> None:
-        """`report` is dataset_report.json: the task and its classes."""
-        self._predictions = predictions
+    def __init__(self, predictions: TextPredictions, report: Mapping[str, Any], threshold: float | None = None) -> None:
+        """`report` is dataset_report.json: the task and its classes. With a threshold, what reaches it is decided."""
+        self._predictions, self._threshold = predictions, threshold
         self._names = ClassNames.of_entries(class_entries(report))
         self.single = report["task"] == "single"
         self.unusable = 0
@@ -53,9 +53,11 @@ class AutomlClasses:
             yield answers, self._decided(answers)
 
     def _decided(self, answers: Mapping[str, float]) -> list[str]:
+        least = self._threshold
         if self.single:
-            return [max(answers, key=lambda name: (answers[name], name))] if answers else []
-        return [name for name, confidence in answers.items() if confidence > TICKED]
+            best = max(answers, key=lambda name: (answers[name], name), default=None)
+            return [best] if best is not None and answers[best] >= (least or 0.0) else []
+        return [name for name, sure in answers.items() if (sure > TICKED if least is None else sure >= least)]
 
     def notes(self) -> dict[str, str]:
         """What was read, for the report."""

@@ -28,6 +28,7 @@ from jobkit.storage import Storage
 from jobkit.text.automl import AutomlClasses, Said
 from jobkit.text.model import TextModel
 from jobkit.text.predictions import TextPredictions
+from jobkit.thresholds import AUTO, threshold_of
 
 REQUIRED = ("model-run-id", "manifest", "dataset-report", "output-uri")
 OPTIONAL = {
@@ -35,6 +36,7 @@ OPTIONAL = {
     "predictions": "",
     "sink": "auto",
     "project": "",
+    "threshold": AUTO,
     "upload-min-confidence": "0.0",
     "compare-with": "previous",
 }
@@ -93,15 +95,17 @@ class _Model:
 
 @contextmanager
 def _source(arguments: Arguments, storage: Storage, report: Mapping[str, Any]) -> Iterator[Source]:
-    """Our model, or the files that AutoML wrote."""
+    """Our model, or the files that AutoML wrote; a threshold that was asked for takes the place of their own."""
+    threshold = threshold_of(arguments)
     if bool(arguments.text("model")) == bool(arguments.text("predictions")):
         raise BadConfiguration("Give either --model or --predictions.")
     if arguments.text("model"):
-        yield _Model(load_model(storage, arguments.folder("model")))
+        model = load_model(storage, arguments.folder("model"))
+        yield _Model(model if threshold is None else model.deciding_at(threshold))
         return
     with TextPredictions() as predictions:
         predictions.read(storage, arguments.text("predictions"))
-        yield AutomlClasses(predictions, report)
+        yield AutomlClasses(predictions, report, threshold)
 
 
 def load_model(storage: Storage, folder_uri: str) -> TextModel:

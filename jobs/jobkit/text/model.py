@@ -6,7 +6,7 @@ loaded.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,10 @@ class TextModel:
             best = int(scores.argmax())
             return [self.classes[best]] if scores[best] >= max(self.thresholds, default=0.0) else []
         return [self.classes[index] for index in np.flatnonzero(scores >= np.asarray(self.thresholds)).tolist()]
+
+    def deciding_at(self, threshold: float) -> "TextModel":
+        """The same model with one threshold for all classes."""
+        return replace(self, thresholds=(threshold,) * (1 if self.single else len(self.classes)))
 
     def save(self, folder: Path) -> None:
         """Writes model.safetensors and model.json, and the files of a transformer in a folder of their own."""

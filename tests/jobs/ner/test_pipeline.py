@@ -103,6 +103,11 @@ def test_the_sample_is_learned_and_every_row_is_predicted_measured_and_uploaded(
     assert kept
     assert all(row["confidence"] >= 0.9 for row in kept)
 
+    jobs.predict_with_model("--threshold=0.95", "--sink=metadata", stage="strict")  # a decision, without a training
+    said = [row for row in jobs.lines("strict/predictions.ndjson") if "location" in row]
+    assert 0 < len(said) < len(predictions)
+    assert all(row["confidence"] >= 0.95 for row in said)
+
 
 def automl(instance: object, *found: tuple[str, int, int, float]) -> str:
     """A line of AutoML's batch output: int64 as strings, both offsets inclusive; empty lists are left out."""
@@ -229,6 +234,9 @@ def test_baseline_b12_b14_every_prediction_has_its_confidence_and_every_labelled
     assert counts["Person"]["0.5"] == [1, 0, 0, 1]
     assert counts["Person"]["0.6"] == [0, 0, 0, 2]
     assert counts["City"]["0.1"] == [0, 0, 0, 0]
+    assert jobs.predict(f"--predictions={jobs.folder}/p.jsonl", "--threshold=0.5") == 0
+    lines = jobs.lines("inference/predictions.ndjson")
+    assert [row["confidence"] for row in lines if "location" in row] == [0.55]
     missed = [row for row in lines if row["dataRow"]["id"] == "good9"]
     assert {row["featureName"]: row["metricValue"]["0.1"] for row in missed} == {
         "Person": [0, 0, 0, 1],
