@@ -20,6 +20,10 @@ _JSON = "application/json"
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 # https://cloud.google.com/storage/docs/retry-strategy#client-libraries
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_HINTS = {
+    401: "sign in: gcloud auth application-default login",
+    403: "ask for the right to this bucket, or sign in as another: gcloud auth application-default login",
+}
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class Bucket:
         if answer.status == 404 and 404 not in expected:
             raise NoBucket(f"There is no bucket {unquote(self._name)}", "does BUCKET (--bucket) name the right one?")
         if answer.status not in expected:
-            raise Unavailable(f"The bucket did not {what}: {answer.status}")
+            raise Unavailable(f"The bucket did not {what}: {answer.status}", _HINTS.get(answer.status, ""))
         return answer
 
     def _object(self, name: str) -> str:

@@ -171,13 +171,16 @@ def test_a_bucket_that_is_busy_is_asked_again(server: Server, bucket: Bucket) ->
     assert len(server.seen) == 3
 
 
-@pytest.mark.parametrize("status", [403, 412, 500])
+@pytest.mark.parametrize(
+    ("status", "remedy"), [(401, "sign in: gcloud auth"), (403, "ask for the right"), (412, ""), (500, "")]
+)
 def test_a_bucket_that_refuses_or_stays_busy_is_unavailable_and_says_so(
-    server: Server, bucket: Bucket, status: int
+    server: Server, bucket: Bucket, status: int, remedy: str
 ) -> None:
     server.answering = lambda handler: handler.answer(status)
-    with pytest.raises(Unavailable, match=f"did not list facts/: {status}"):
+    with pytest.raises(Unavailable, match=f"did not list facts/: {status}") as refused:
         list(bucket.list("facts/"))
+    assert refused.value.hint.startswith(remedy) and bool(refused.value.hint) == bool(remedy)
 
 
 def test_a_bucket_that_is_not_there_is_named(server: Server, bucket: Bucket) -> None:
