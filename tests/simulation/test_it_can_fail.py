@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator import (
     advancing,
+    configuring,
     dead_letters,
     deleted_runs,
     hints,
@@ -272,7 +273,7 @@ def launch_with_another_parameter(patch: pytest.MonkeyPatch) -> None:
 
 def admit_a_crowd(patch: pytest.MonkeyPatch) -> None:
     """Nobody counts the runs that are under way."""
-    patch.setattr(advancing, "_crowd_problems", lambda *_: [])
+    patch.setattr(configuring, "_crowd_problems", lambda *_: [])
 
 
 RULES: list[tuple[Callable[[pytest.MonkeyPatch], None], str]] = [
