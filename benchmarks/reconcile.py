@@ -28,6 +28,7 @@ from orchestrator.job_requests import JobRequest
 from orchestrator.labelbox import ModelRun, ShownStatus, Telling
 from orchestrator.ledger import Ledger
 from orchestrator.pipelines import Pipeline, dump, read_pipelines
+from orchestrator.questions import Question
 from orchestrator.reconcile import reconcile
 from orchestrator.secret_store import FixedSecret
 from orchestrator.services import Services
@@ -161,6 +162,10 @@ class CountingOthers:
         """See Labelbox."""
         self._meter.count("labelbox")
         return ModelRun(model_run_id, "m", {})
+
+    def questions(self, model_run_id: str) -> tuple[Question, ...]:
+        """See Labelbox."""
+        raise AssertionError("a tick configures no run")
 
     def tell(self, model_run_id: str, telling: Telling) -> None:
         """See Labelbox."""

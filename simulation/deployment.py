@@ -85,6 +85,7 @@ def pipelines(variant: int) -> Mapping[str, Pipeline]:
                 "model_type": model_type,
                 "description": "simulated",
                 "parameters": {
+                    "question": {"type": "string", "default": "", "question_kinds": ["radio"], "help": "etl asks"},
                     "seed": {"type": "integer", "default": 0, "help": "training needs it"},
                     "threshold": {"type": "integer", "default": 5, "help": "training does not"},
                 },

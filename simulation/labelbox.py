@@ -6,6 +6,7 @@ from typing import Any
 
 from orchestrator.errors import LabelboxRefused, LabelboxUnavailable
 from orchestrator.labelbox import ModelRun, ShownStatus, Telling
+from orchestrator.questions import Question
 from simulation.faults import Fault
 from simulation.gate import Gate
 
@@ -27,6 +28,13 @@ class MemoryLabelbox:
         self.look_ups += 1
         self._refuse_deleted(model_run_id)
         return ModelRun(model_run_id, "model", self.configs.get(model_run_id, {}))
+
+    def questions(self, model_run_id: str) -> tuple[Question, ...]:
+        """See Labelbox. Every model has the same one question, so a run fails of none."""
+        if self._gate.read("labelbox.questions", ""):
+            raise LabelboxUnavailable("Labelbox did not answer")
+        self._refuse_deleted(model_run_id)
+        return (Question("question", "Topic", "topic", "radio"),)
 
     def tell(self, model_run_id: str, telling: Telling) -> None:
         """See Labelbox."""

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC
 
 from orchestrator import logs
-from orchestrator.errors import LabelboxRefused, Unavailable
+from orchestrator.errors import LabelboxRefused, LabelboxUnavailable, Unavailable
 from orchestrator.facts import Configured, Finished
 from orchestrator.images import ImageMissing
 from orchestrator.job_requests import named_image
 from orchestrator.limits import limit_problems
 from orchestrator.parameters import settle as settle_parameters
 from orchestrator.pipelines import CustomJob
+from orchestrator.questions import unsettled
 from orchestrator.run import Run
 from orchestrator.services import Handling
 from orchestrator.templates import Scalar
@@ -40,6 +41,7 @@ def configure(handling: Handling, run: Run) -> None:
     if not problems:
         problems += limit_problems(run.pipeline, values, services.settings)
         problems += _crowd_problems(handling, run)
+        problems += _question_problems(handling, run, values)
     images, missing = _pinned_images(handling, run, values)
     problems += missing
     handling.ledger.record(run.id, Configured(values, tuple(problems), images))
@@ -69,6 +71,22 @@ def _missing_images(run: Run, missing: list[str]) -> Iterator[str]:
         # A build leaves out the large images unless they are named.
         chosen = f" and _JOBS={' '.join(folders)}" if any(folder.endswith("/gpu") for folder in folders) else ""
         yield f"not built: {names} (run: gcloud builds submit, with the options of Terraform's build_command{chosen})"
+
+
+def _question_problems(handling: Handling, run: Run, parameters: Mapping[str, Scalar]) -> list[str]:
+    """What leaves open which question is learned. A Labelbox that does not answer leaves it to the ETL job, which asks
+    the same; so does a run that takes over what an ETL job left."""
+    asked = {name: item.question_kinds for name, item in run.pipeline.parameters.items() if item.question_kinds}
+    if not asked or run.accepted.reused:
+        return []
+    handling.check_time()
+    try:
+        questions = handling.services.labelbox.questions(run.accepted.model_run_id)
+    except (LabelboxUnavailable, LabelboxRefused) as error:
+        logs.warning("Labelbox did not tell the ontology; the first job asks again", run=run.id, reason=str(error))
+        return []
+    found = ((name, unsettled(questions, str(parameters[name]), kinds)) for name, kinds in asked.items())
+    return [f"{name} {problem}" for name, problem in found if problem]
 
 
 def _crowd_problems(handling: Handling, run: Run) -> list[str]:

@@ -1,4 +1,4 @@
-"""Labelbox as the orchestrator needs it: look a model run up, tell its status, read the status back.
+"""Labelbox as the orchestrator needs it: look a model run and its questions up, tell its status, read that back.
 
 Plain GraphQL requests instead of the SDK: the SDK retries for two minutes whatever time-out it is given, and takes a
 status for an unknown model run as a success.
@@ -13,9 +13,12 @@ from typing import Any, Protocol
 
 from orchestrator.connections import Connections, NoAnswer
 from orchestrator.errors import LabelboxRefused, LabelboxUnavailable
+from orchestrator.questions import Question, questions_of
 from orchestrator.secret_store import Secret
 
 _LOOK_UP = "query TrainingServiceModelRun($id: ID!) { modelRun(where: {id: $id}) { id modelId trainingMetadata } }"
+_MODEL = "query TrainingServiceModel($id: ID!) { model(where: {id: $id}) { id ontologyId } }"
+_ONTOLOGY = "query TrainingServiceOntology($id: ID!) { ontology(where: {id: $id}) { id normalized } }"
 _TELL = (
     "mutation TrainingServiceStatus($modelRunId: ID!, $data: UpdateTrainingPipelineInput!)"
     " { updateTrainingPipeline(modelRun: {id: $modelRunId}, data: $data) { status } }"
@@ -61,6 +64,9 @@ class Labelbox(Protocol):
     def look_up(self, model_run_id: str) -> ModelRun:
         """The model run and its config."""
 
+    def questions(self, model_run_id: str) -> tuple[Question, ...]:
+        """The questions with options in the ontology of the model run's model."""
+
     def tell(self, model_run_id: str, telling: Telling) -> None:
         """Set the model run's status."""
 
@@ -86,6 +92,17 @@ class LabelboxApi:
         return ModelRun(
             str(found.get("id", "")), str(found.get("modelId") or ""), config if isinstance(config, dict) else {}
         )
+
+    def questions(self, model_run_id: str) -> tuple[Question, ...]:
+        """See Labelbox. Three requests, as the SDK makes them (get_model_run, get_model, get_ontology)."""
+        model = self._ask(self._endpoint, _MODEL, {"id": self.look_up(model_run_id).model_id}).get("model")
+        if not model:
+            raise LabelboxRefused("unknown", "Labelbox knows no such model")
+        found = self._ask(self._endpoint, _ONTOLOGY, {"id": str(model.get("ontologyId") or "")}).get("ontology")
+        normalized = found.get("normalized") if found else None
+        if not isinstance(normalized, dict):
+            raise LabelboxRefused("unknown", "Labelbox knows no such ontology")
+        return questions_of(normalized)
 
     def tell(self, model_run_id: str, telling: Telling) -> None:
         """See Labelbox. Safe to repeat: the same status again changes nothing, and metadata is merged."""

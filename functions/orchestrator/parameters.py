@@ -38,13 +38,14 @@ class Parameter(BaseModel):
     pattern: str | None = None  # of a string as a whole, in place of choices where they cannot be listed
     form: str = ""  # the pattern in words that complete "NAME must be ..."
     needs: tuple[Need, ...] = ()  # refused before launch, so that no job finds out what it lacks after an hour
+    question_kinds: tuple[Literal["radio", "checklist", "dropdown"], ...] = ()  # it names a question, these kinds first
 
     @model_validator(mode="after")
     def _default_is_valid(self) -> Parameter:
         if (self.pattern is None) == bool(self.form):
             raise ValueError("a pattern and its form in words belong together")
-        if self.pattern is not None and self.type != "string":
-            raise ValueError("only a string has a pattern")
+        if self.type != "string" and (self.pattern is not None or self.question_kinds):
+            raise ValueError("only a string has a pattern or names a question")
         if problem := self.problem(self.default):
             raise ValueError(f"its default {problem}")
         return self

@@ -90,8 +90,11 @@ class LabelboxServer:
 
 @pytest.fixture
 def labelbox_server(tmp_path: Path) -> Iterator[LabelboxServer]:
-    """Labelbox, serving an export with one data row."""
-    run = {"name": "run 1", "labels": [], "predictions": []}
+    """Labelbox, serving an export with one data row, whose label answers one question."""
+    answer = {"feature_schema_id": "a1", "name": "Bill", "value": "bill", "classifications": []}
+    question = {"feature_schema_id": "q1", "name": "Topic", "value": "topic", "radio_answer": answer}
+    labels = [{"annotations": {"objects": [], "classifications": [question], "relationships": []}}]
+    run = {"name": "run 1", "labels": labels, "predictions": []}
     row = {
         "data_row": {"id": "clf0", "global_key": "g-0", "row_data": "text"},
         "experiments": {"9a000000-0000-0000-0000-00000000aaaa": {"name": "m", "runs": {MODEL_RUN: run}}},

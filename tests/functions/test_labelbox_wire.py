@@ -33,6 +33,13 @@ def test_a_status_is_told_with_metadata_and_read_back(labelbox_server: LabelboxS
     ]
 
 
+def test_the_questions_of_a_model_run_s_ontology_are_read(labelbox_server: LabelboxServer) -> None:
+    (question,) = api(labelbox_server).questions(MODEL_RUN)
+    assert (question.feature_schema_id, question.name, question.kind) == ("q1", "Topic", "radio")
+    with pytest.raises(LabelboxRefused):
+        api(labelbox_server).questions("nobody")
+
+
 def test_an_unknown_model_run_is_a_sure_no_and_never_looks_like_success(labelbox_server: LabelboxServer) -> None:
     port = api(labelbox_server)
     for call in (port.look_up, lambda run: port.tell(run, Telling("a", "COMPLETE", {}))):

@@ -18,6 +18,7 @@ from orchestrator.job_requests import JobRequest
 from orchestrator.labelbox import ModelRun, ShownStatus, Telling
 from orchestrator.ledger import Ledger
 from orchestrator.pipelines import Pipeline, read_pipelines
+from orchestrator.questions import Question
 from orchestrator.run import Run
 from orchestrator.secret_store import FixedSecret
 from orchestrator.services import Services
@@ -143,6 +144,7 @@ class MemoryLabelbox:
         self.told: list[tuple[str, str, dict[str, str], str]] = []
         self.error: Exception | None = None
         self.look_ups = 0
+        self.ontology: tuple[Question, ...] = (Question("q1", "Topic", "topic", "radio"),)
 
     def look_up(self, model_run_id: str) -> ModelRun:
         self.look_ups += 1
@@ -151,6 +153,11 @@ class MemoryLabelbox:
         if model_run_id not in self.configs:
             raise LabelboxRefused("unknown", "no such model run")
         return ModelRun(model_run_id, "model-1", self.configs[model_run_id])
+
+    def questions(self, model_run_id: str) -> tuple[Question, ...]:
+        if self.error:
+            raise self.error
+        return self.ontology
 
     def tell(self, model_run_id: str, telling: Telling) -> None:
         if self.error:
