@@ -26,6 +26,28 @@ def f1(tp: int, fp: int, fn: int) -> float:
     return ratio(2 * tp, 2 * tp + fp + fn)
 
 
+def confusion_of(
+    classes: Mapping[str, Mapping[str, Any]], taken: Mapping[tuple[str, str], int]
+) -> dict[str, dict[str, int]]:
+    """true class -> predicted class -> how many, of what is found in a row and not chosen for it; only what occurs.
+
+    classes   class -> its `tp`, `fp` and `fn`
+    taken     (true class, predicted class) -> how many are taken for one of another class
+
+    The rest is "": predicted where nothing is labelled (true class ""), or missed (predicted class ""). So a class's
+    own field is its tp, its line adds up to tp + fn and its column to tp + fp.
+    """
+    table = {name: {name: counts["tp"], "": counts["fn"]} for name, counts in classes.items()}
+    nothing = {name: counts["fp"] for name, counts in classes.items()}
+    for (true, said), count in taken.items():
+        table[true][said] = count
+        table[true][""] -= count
+        nothing[said] -= count
+    lines = {true: {said: count for said, count in sorted(line.items()) if count} for true, line in table.items()}
+    lines[""] = {said: count for said, count in sorted(nothing.items()) if count}
+    return {true: line for true, line in sorted(lines.items()) if line}
+
+
 @dataclass(slots=True)
 class _Counts:
     """Hits, false alarms and misses of each class; true negatives follow from the number of rows."""

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobkit.boxes.geometry import NONE, Boxes, Floats
-from jobkit.boxes.matching import AREAS, LEVELS, LOWEST, OVERLAPS, Matched, at_each_confidence, match_classes
+from jobkit.boxes.matching import AREAS, LEVELS, LOWEST, OVERLAPS, Matched, at_each_confidence, bit_of, match_classes
+from jobkit.boxes.mistakes import Mistakes
 from jobkit.boxes.precision import Ranked, average_precision, precision_intervals
-from jobkit.evaluation import DIGITS, f1, ratio
+from jobkit.evaluation import DIGITS, THRESHOLDS, confusion_of, f1, ratio
 from jobkit.report.statistics import GROUPS, Interval
 
 MAX_PER_IMAGE = 100  # boxes of a class in an image that count for average precision
@@ -27,8 +28,9 @@ DEFAULT_CONFIDENCE = 0.5  # of the headline's precision and recall
 @dataclass(slots=True)
 class _Class:
     """What is kept of one class: of each predicted box its score, two sets of bits, and
-    the group of pictures that it is of."""
+    the group of pictures that it is of. `tp` and `fp` count those that are not kept, being beyond MAX_PER_IMAGE."""
 
+    at: int
     images: int = 0
     labelled: list[int] = field(default_factory=lambda: [0] * len(AREAS))
     labelled_by_group: list[int] = field(default_factory=lambda: [0] * GROUPS)
@@ -48,18 +50,26 @@ class _Class:
                 counts[index] += number
             self.images += 1
             for score, shared in zip(matched.scores, matched.shared, strict=True):
-                if shared and score >= DEFAULT_CONFIDENCE:
-                    self.shared += shared
+                if score < DEFAULT_CONFIDENCE:
+                    break
+                self.shared += shared
         if matched.scores:
             self.groups.extend([group] * min(len(matched.scores), MAX_PER_IMAGE))
             self.scores.extend(matched.scores[:MAX_PER_IMAGE])
             self.hits.extend(matched.hits[:MAX_PER_IMAGE])
             self.ignored.extend(matched.ignored[:MAX_PER_IMAGE])
-            matched.count(self.tp, self.fp)
+            if len(matched.scores) > MAX_PER_IMAGE:
+                matched.count(self.tp, self.fp, MAX_PER_IMAGE)
 
     def by_confidence(self) -> dict[float, tuple[int, int, int, int]]:
         """Confidence -> (TP, FP, TN, FN)."""
-        return at_each_confidence(self.tp, self.fp, self.labelled[0])
+        level = np.searchsorted(THRESHOLDS, np.array(self.scores), side="right")
+        bit = np.uint64(self.at)
+        right = (np.array(self.hits, np.uint64) & bit) != 0
+        wrong = ~right & ((np.array(self.ignored, np.uint64) & bit) == 0)
+        tp = np.bincount(level[right], minlength=LEVELS) + self.tp
+        fp = np.bincount(level[wrong], minlength=LEVELS) + self.fp
+        return at_each_confidence(tp.tolist(), fp.tolist(), self.labelled[0])
 
     def precisions(self) -> Floats:
         """(areas, overlaps): average precision, -1 where nothing of that size was labelled."""
@@ -93,7 +103,9 @@ class BoxEvaluation:
 
     def __init__(self, classes: Iterable[str], iou: float = LOWEST) -> None:
         self._iou = iou
-        self._classes = defaultdict(_Class, {name: _Class() for name in classes})
+        at = bit_of(iou)
+        self._classes = defaultdict(lambda: _Class(at), {name: _Class(at) for name in classes})
+        self._mistakes = Mistakes(iou, DEFAULT_CONFIDENCE)
         self.images = 0
         self.without_prediction = 0
         self.without_boxes = 0
@@ -106,21 +118,23 @@ class BoxEvaluation:
         self.images += 1
         self.without_prediction += predicted is None
         self.without_boxes += not len(labelled)
-        pairs = match_classes(predicted or NONE, labelled, self._iou)
+        said = predicted or NONE
+        pairs = match_classes(said, labelled, self._iou)
         for name, matched in pairs.items():
             self._classes[name].add(matched, (self.images - 1) % GROUPS)
+        self._mistakes.add(labelled, said)
         return pairs
 
     def summary(self) -> dict[str, float]:
         """The headline figures; empty without an image. Means are over the classes that have a labelled box."""
-        return self._summary([entry.precisions() for entry in self._classes.values()])
+        reached = [entry.by_confidence()[DEFAULT_CONFIDENCE] for entry in self._classes.values()]
+        return self._summary([entry.precisions() for entry in self._classes.values()], reached)
 
-    def _summary(self, precisions: list[Floats]) -> dict[str, float]:
+    def _summary(self, precisions: list[Floats], counts: list[tuple[int, int, int, int]]) -> dict[str, float]:
         if not self.images:
             return {}
         figures = _means(np.array(precisions).reshape(-1, len(AREAS), len(OVERLAPS)))
-        counts = [(0, 0, 0), *(self._at_default(entry) for entry in self._classes.values())]
-        tp, fp, fn = (sum(column) for column in zip(*counts, strict=True))
+        tp, fp, _, fn = (sum(column) for column in zip((0, 0, 0, 0), *counts, strict=True))
         shared = sum(entry.shared for entry in self._classes.values())
         return {
             **figures,
@@ -137,27 +151,25 @@ class BoxEvaluation:
     def metrics(self) -> dict[str, Any]:
         """The split's part of metrics.json."""
         precisions = [entry.precisions() for entry in self._classes.values()]
+        classes = {
+            name: self._figures(entry, own)
+            for (name, entry), own in zip(self._classes.items(), precisions, strict=True)
+        }
         return {
-            **self._summary(precisions),
+            **self._summary(precisions, [(one["tp"], one["fp"], 0, one["fn"]) for one in classes.values()]),
             "confidence": DEFAULT_CONFIDENCE,
             "iou": self._iou,
             "rows": self.images,
             "rows_without_prediction": self.without_prediction,
             "rows_without_boxes": self.without_boxes,
-            "classes": {
-                name: self._figures(entry, own)
-                for (name, entry), own in zip(self._classes.items(), precisions, strict=True)
-            },
+            "classes": classes,
+            "confusion": confusion_of(classes, self._mistakes.counts()),
         }
 
     @staticmethod
-    def _at_default(entry: _Class) -> tuple[int, int, int]:
-        tp, fp, _, fn = entry.by_confidence()[DEFAULT_CONFIDENCE]
-        return tp, fp, fn
-
-    def _figures(self, entry: _Class, precisions: Floats) -> dict[str, Any]:
-        tp, fp, fn = self._at_default(entry)
-        counts = {str(at): list(counted) for at, counted in entry.by_confidence().items()}  # TP, FP, TN, FN
+    def _figures(entry: _Class, precisions: Floats) -> dict[str, Any]:
+        reached = entry.by_confidence()
+        tp, fp, _, fn = reached[DEFAULT_CONFIDENCE]
         return {
             "support": entry.labelled[0],
             "images": entry.images,
@@ -169,7 +181,7 @@ class BoxEvaluation:
             "recall": ratio(tp, tp + fn),
             "f1": f1(tp, fp, fn),
             "mean_iou": ratio(entry.shared, tp),
-            "by_confidence": counts,
+            "by_confidence": {str(at): list(counted) for at, counted in reached.items()},  # TP, FP, TN, FN
         }
 
 

@@ -8,7 +8,7 @@ overlaps are the bits of one number.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, islice
 
 import numpy as np
 
@@ -79,9 +79,9 @@ class Matched:
         self.partner = [-1] * len(order)
         self.shared = [0.0] * len(order)
 
-    def count(self, tp: list[int], fp: list[int]) -> None:
-        """Adds each box that hits or errs to the highest confidence that it reaches."""
-        for score, hit, ignored in zip(self.scores, self.hits, self.ignored, strict=True):
+    def count(self, tp: list[int], fp: list[int], first: int = 0) -> None:
+        """Adds each box from the `first` on that hits or errs to the highest confidence that it reaches."""
+        for score, hit, ignored in islice(zip(self.scores, self.hits, self.ignored, strict=True), first, None):
             if hit & self.at:
                 tp[bisect_right(THRESHOLDS, score)] += 1
             elif not ignored & self.at:
@@ -124,7 +124,7 @@ def match_classes(predicted: Boxes, labelled: Boxes, iou: float = LOWEST) -> dic
     """The pairing of each class that is on either side of an image, the labelled ones first; what is counted as a hit
     overlaps by at least `iou`, one of OVERLAPS."""
     at = bit_of(iou)
-    ours, theirs = _places(predicted.names), _places(labelled.names)
+    ours, theirs = places(predicted.names), places(labelled.names)
     said, true = predicted.corners.tolist(), labelled.corners.tolist()
     scores, crowd = predicted.scores.tolist(), labelled.crowd.tolist()
     pairs = {}
@@ -150,11 +150,12 @@ def match(predicted: Boxes, labelled: Boxes) -> Matched:
     return _match(predicted.corners.tolist(), predicted.scores.tolist(), labelled.corners.tolist(), crowd, at)
 
 
-def _places(names: Sequence[str]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {}
+def places(names: Sequence[str]) -> dict[str, list[int]]:
+    """Class -> where its boxes stand: what the indices of its pairing count."""
+    found: dict[str, list[int]] = {}
     for index, name in enumerate(names):
-        places.setdefault(name, []).append(index)
-    return places
+        found.setdefault(name, []).append(index)
+    return found
 
 
 def _match(said: list[Corners], scores: list[float], true: list[Corners], crowd: list[bool], at: int) -> Matched:

@@ -8,7 +8,7 @@ from typing import Any
 from jobkit.report.answer_page import AnswerReport, answer_sections, cards, closing_sections
 from jobkit.report.answers import answer_rules
 from jobkit.report.gallery import Example, Galleries, Look, Pictures
-from jobkit.report.page import class_table, page, short, table
+from jobkit.report.page import class_table, confusion_section, page, short, table
 
 HIT, WRONG, MISSED = "hit", "wrong", "missed"
 MAX_DRAWN = 30  # boxes of one picture
@@ -16,6 +16,10 @@ MAX_NAME = 60
 # Colour, and dashes for those who do not see it: of a line in a picture, and of the legend's.
 _LINES = {HIT: ("#1a7f37", "", "solid"), WRONG: ("#cf222e", "2 3", "dotted"), MISSED: ("#0969da", "8 5", "dashed")}
 _FIRST = (("mAP@.5", "map_50"), ("mAP@[.5:.95]", "map_50_95"))
+_PAIRED = (
+    "Hits are those of the table above. What is then left over is paired whatever its class: the surest predicted box "
+    "first, with the labelled box that it overlaps most, if by at least the same IoU; each is taken once."
+)
 _HEADLINES = (
     ("rows", "images"),
     ("map_50", "mAP@.5"),
@@ -143,6 +147,7 @@ def box_page(
         sections += [
             (f"Average precision ({shown})", precision_table(figures)),
             (f"Hits and misses ({shown}): IoU of {figures['iou']:g}, confidence of {confidence}", class_table(figures)),
+            (f"What is taken for what ({shown})", confusion_section(figures, "boxes", _PAIRED)),
             *answer_sections(report, galleries, _look(pictures)),
         ]
     return page(title, [*sections, *closing_sections(report)])

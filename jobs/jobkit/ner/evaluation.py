@@ -6,12 +6,12 @@ Rows without a prediction count (their entities are missed); predictions on rows
 """
 
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobkit.evaluation import THRESHOLDS, f1, ratio
+from jobkit.evaluation import THRESHOLDS, confusion_of, f1, ratio
 from jobkit.ner.spans import Entity
 from jobkit.splits import SPLITS
 
@@ -45,7 +45,8 @@ def match(truth: Sequence[Entity], found: Sequence[Entity], way: str) -> Match:
     for entity in sorted(found, key=lambda one: -one.confidence):
         key: tuple[int, int, str] | None = (entity.start, entity.end, entity.name)
         if key not in left:
-            key = _longest_overlap(entity, left.values()) if way == OVERLAP else None
+            same = (one for one in left.values() if one.name == entity.name)
+            key = _longest_overlap(entity, same) if way == OVERLAP else None
         if key is None:
             wrong.append(entity)
         else:
@@ -54,11 +55,29 @@ def match(truth: Sequence[Entity], found: Sequence[Entity], way: str) -> Match:
     return Match(tuple(right), tuple(wrong), tuple(left.values()))
 
 
+def mistaken(exact: Match) -> Iterator[tuple[str, str]]:
+    """(true class, found class) of each entity that is taken for one of another class.
+
+    What is exactly right stays so, and what is left is first paired within its class, as it counts by overlap: that is
+    an entity with other ends, not another class. Of what is then left the surest found one is paired with the true one
+    that it shares most characters with, each taken once.
+    """
+    if not exact.wrong or not exact.missed:
+        return
+    rest = match(exact.missed, exact.wrong, OVERLAP)
+    left = {(one.start, one.end, one.name): one for one in rest.missed}
+    for entity in rest.wrong:
+        key = _longest_overlap(entity, left.values())
+        if key:
+            del left[key]
+            yield key[2], entity.name
+
+
 def _longest_overlap(entity: Entity, truth: Iterable[Entity]) -> tuple[int, int, str] | None:
     best, longest = None, 0
     for true in truth:
         common = min(true.end, entity.end) - max(true.start, entity.start)
-        if common > longest and true.name == entity.name:
+        if common > longest:
             best, longest = (true.start, true.end, true.name), common
     return best
 
@@ -140,6 +159,7 @@ class _Split:
         self.without_prediction = 0
         self.without_label = 0
         self.ways = {EXACT: _Way(), OVERLAP: _Way()}
+        self.taken: Counter[tuple[str, str]] = Counter()
 
 
 class EntityEvaluation:
@@ -167,6 +187,7 @@ class EntityEvaluation:
         counts.ways[EXACT].add(true, exact)
         overlap = exact if not exact.wrong or not exact.missed else match(true, said, OVERLAP)
         counts.ways[OVERLAP].add(true, overlap)
+        counts.taken.update(mistaken(exact))
         return exact
 
     def headline(self, split: str) -> dict[str, float]:
@@ -186,12 +207,13 @@ class EntityEvaluation:
         return {name: self._figures(name, split) for name, split in self._splits.items() if split.rows}
 
     def _figures(self, name: str, split: _Split) -> dict[str, Any]:
-        overlap = split.ways[OVERLAP]
+        overlap, classes = split.ways[OVERLAP], split.ways[EXACT].classes(self._classes)
         return {
             **self.headline(name),
             "rows": split.rows,
             "rows_without_prediction": split.without_prediction,
             "predictions_without_label": split.without_label,
-            "classes": split.ways[EXACT].classes(self._classes),
+            "classes": classes,
+            "confusion": confusion_of(classes, split.taken),
             OVERLAP: {**overlap.headline(), "classes": overlap.classes(self._classes)},
         }

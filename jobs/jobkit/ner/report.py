@@ -7,7 +7,7 @@ from jobkit.ner.evaluation import OVERLAP, Match
 from jobkit.report.answer_page import AnswerReport, answer_sections, cards, closing_sections
 from jobkit.report.answers import answer_rules
 from jobkit.report.gallery import Example, Galleries, Look
-from jobkit.report.page import class_table, page, short, table
+from jobkit.report.page import class_table, confusion_section, page, short, table
 
 MAX_LETTERS = 600  # of a text
 MAX_MARKS = 50  # in a text
@@ -24,6 +24,11 @@ _HEADLINES = (
     ("overlap_micro_f1", "F1 (overlap)"),
     ("row_accuracy", "rows all right"),
     ("rows_without_prediction", "rows without prediction"),
+)
+_PAIRED = (
+    "Right are those that are exactly right. An entity of the right class with other ends stands under (none), as "
+    "missed and as wrongly found. What is then left over is paired whatever its class: the surest found entity first, "
+    "with the labelled one that it shares most characters with; each is taken once."
 )
 _SIGNS = {"right": "✓", "wrong": "✗", "missed": "○"}  # colours alone are not seen by everybody
 
@@ -107,6 +112,7 @@ def entity_page(title: str, report: AnswerReport, galleries: Galleries[MarkedTex
         sections += [
             (f"Classes, exactly right ({shown})", class_table(figures)),
             (f"Classes, right by overlap ({shown})", class_table(figures[OVERLAP])),
+            (f"What is taken for what ({shown})", confusion_section(figures, "entities", _PAIRED)),
             *answer_sections(report, galleries, _look()),
         ]
     return page(title, [*sections, *closing_sections(report)])

@@ -93,9 +93,9 @@ def class_table(figures: Mapping[str, Any]) -> str:
     return table(["class", *columns], rows, "Each class, the most frequent first") + cut
 
 
-def confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> str:
-    """True classes down, predicted ones across. Of more than MAX_CONFUSION_CLASSES, those with the most rows are shown
-    and the others added up."""
+def confusion_table(confusion: Mapping[str, Mapping[str, int]], which: str = "rows") -> str:
+    """True classes down, predicted ones across, nothing ("") last. Of more than MAX_CONFUSION_CLASSES, those with the
+    most rows (or what `which` says is counted) are shown and the others added up."""
     rows: Counter[str] = Counter()
     for true, line in confusion.items():
         rows[true] += sum(line.values())
@@ -105,21 +105,30 @@ def confusion_table(confusion: Mapping[str, Mapping[str, int]]) -> str:
     names = sorted((name for name in rows if name), key=lambda name: (-rows[name], name))
     kept = sorted(names[:MAX_CONFUSION_CLASSES]) if len(names) > MAX_CONFUSION_CLASSES else sorted(names)
     place = {name: index for index, name in enumerate(kept)}
-    other, none = len(kept), len(kept) + 1  # the last two columns, shown where they hold something
-    counts = [[0] * (none + 1) for _ in range(other + 1)]
+    other, none = len(kept), len(kept) + 1  # the last two lines and columns, shown where they hold something
+    place[""] = none
+    counts = [[0] * (none + 1) for _ in range(none + 1)]
     for true, line in confusion.items():
         for said, count in line.items():
-            counts[place.get(true, other)][place.get(said, other) if said else none] += count
+            counts[place.get(true, other)][place.get(said, other)] += count
     labels = [*(short(name) for name in kept), OTHERS, "(none)"]
     across = [index for index in range(none + 1) if index < other or any(line[index] for line in counts)]
-    down = [index for index in range(other + 1) if index < other or any(counts[other])]
+    down = [index for index in range(none + 1) if index < other or any(counts[index])]
     head = "".join(f'<th scope="col">{escape(labels[index])}</th>' for index in across)
     body = "".join(_confusion_row(labels[index], counts[index], across, index, other) for index in down)
     caption = f"True classes down, what the model said across; {len(names)} classes"
     if len(names) > len(kept):
-        caption += f". Shown are the {len(kept)} with the most rows; the other {len(names) - len(kept)} are added up"
+        caption += f". Shown are the {len(kept)} with the most {which}; the other {len(names) - len(kept)} are added up"
     head = f'<thead><tr><th scope="col">true \\ said</th>{head}</tr></thead>'
     return framed(f"{head}<tbody>{body}</tbody>", caption)
+
+
+def confusion_section(figures: Mapping[str, Any], which: str, rule: str) -> str:
+    """The confusions of entities or boxes, which may also be missed or found where there is nothing; with the rule by
+    which they are paired."""
+    shown = confusion_table(figures["confusion"], which)
+    nothing = f"The line (none) has {which} found where none is labelled, the column (none) those that were missed."
+    return shown and f'<p class="note">{escape(f"{rule} {nothing}")}</p>{shown}'
 
 
 def _confusion_row(label: str, counts: Sequence[int], across: Sequence[int], own: int, other: int) -> str:

@@ -78,6 +78,21 @@ def test_hits_and_misses_at_every_confidence_are_those_of_cutting_first(seed: in
             assert classes[name]["by_confidence"][str(confidence)] == [tp, fp, 0, fn], (name, confidence)
 
 
+def test_boxes_beyond_the_hundred_that_average_precision_looks_at_are_hits_and_misses_too() -> None:
+    dice = np.random.default_rng(3)
+    corner = dice.uniform(0, 4000, (160, 2))
+    true = np.hstack([corner, corner + 40])
+    images = [
+        (Boxes.of(true, ["car"] * 160), Boxes.of(true + dice.normal(0, 5, true.shape), ["car"] * 160, scores))
+        for scores in (dice.uniform(0, 1, 160), dice.uniform(0.8, 1, 160))
+    ]
+    car = ours(images).metrics()["classes"]["car"]
+    for step in range(1, 10):
+        tp, fp, fn = brute_force(images, step / 10)["car"]
+        assert car["by_confidence"][str(step / 10)] == [tp, fp, 0, fn]
+    assert car["tp"] > 200 and car["fp"] > 0
+
+
 BOX = (10.0, 10.0, 50.0, 50.0)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
+from tests.jobs import confused
 from tests.jobs.boxes.coco import NAMES as BOX_NAMES
 from tests.jobs.boxes.coco import of_pycocotools, random_images
 from tests.jobs.report.pages import ENTITY_NAMES, NAMES, PAGES, Said, box_page, choice_page, entity_page, texts
@@ -98,6 +99,16 @@ def class_figures(listed: dict[str, dict[str, str]], name: str) -> list[float]:
     return [float(listed[name][column]) for column in ("precision", "recall", "f1", "support")]
 
 
+def matrix(browser: Any) -> confused.Matrix:
+    """What is taken for what, as it is read; "" stands for nothing."""
+    listed = table(browser, "What is taken for what")
+    lines = {
+        true: {"" if said == "(none)" else said: int(count) for said, count in line.items() if count}
+        for true, line in listed.items()
+    }
+    return {"" if true == "(none)" else true: line for true, line in lines.items() if line}
+
+
 def flat(rows: list[Row]) -> tuple[np.ndarray, np.ndarray]:
     """Labels and decisions, one column a class."""
     truth = [[name in row.labels for name in NAMES] for row, _, _ in rows]
@@ -123,8 +134,7 @@ def test_the_numbers_of_a_classification_are_scikit_learn_s(browser: Any, tmp_pa
     for index, name in enumerate(NAMES):
         assert class_figures(listed, name) == pytest.approx(each[index].tolist(), abs=READ)
     if single:
-        matrix = table(browser, "What is taken for what")
-        counts = [[int(matrix[a][b] or 0) for b in NAMES] for a in NAMES]
+        counts = [[matrix(browser)[a].get(b, 0) for b in NAMES] for a in NAMES]
         assert counts == confusion_matrix(truth.argmax(1), said.argmax(1)).tolist()
 
 
@@ -151,6 +161,7 @@ def test_the_numbers_of_entities_are_scikit_learn_s(browser: Any, tmp_path: Path
         labelled = sum(places(said, name)[0])
         assert class_figures(exact, name) == pytest.approx([precision, recall, f1, labelled], abs=READ)
         assert class_figures(overlap, name)[2] > f1  # one in ten is found a letter short
+    assert matrix(browser) == confused.of_entities((one.truth, one.found) for one in said)
     headline = table(browser, "In short")["test"]
     assert (
         float(headline["F1 (overlap)"])
@@ -173,6 +184,7 @@ def test_the_numbers_of_boxes_are_those_of_pycocotools(browser: Any, tmp_path: P
         (expected["map_50"], expected["map_50_95"]), abs=READ
     )
     assert browser.text().count("seeded bootstrap over images") == 2
+    assert matrix(browser) == confused.of_boxes(images)
     each = table(browser, "Average precision")
     for name in BOX_NAMES:
         alone = []

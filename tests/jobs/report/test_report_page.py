@@ -138,13 +138,15 @@ def test_a_wide_confusion_matrix_shows_the_most_frequent_classes_and_adds_up_the
     names = [f"c{index:02d}" for index in range(30)]
     confusion = {name: {name: 100 - index, names[index - 1]: 1} for index, name in enumerate(names)}
     confusion["c00"][""] = 3
+    confusion[""] = {"c01": 4, "c25": 5}
     page = Page(confusion_table(confusion))
     assert f"Shown are the {MAX_CONFUSION_CLASSES} with the most rows; the other 10 are added up" in page.text
     assert "c19" in page.text
     assert "c20" not in page.text
     shown = sum(int(text) for tag, text in page.texts if tag == "td")
     assert shown == sum(sum(line.values()) for line in confusion.values())
-    assert "(none)" in page.text
+    assert [text for tag, text in page.texts if tag == "th"].count("(none)") == 2  # a line and a column
+    assert [text for tag, text in page.texts if tag in ("th", "td")][-3:] == ["(none)", "4", "5"]
 
 
 def test_the_galleries_hold_what_their_rules_say() -> None:
