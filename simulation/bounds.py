@@ -31,8 +31,11 @@ def of_limits(world: World, runs: list[Run]) -> Iterator[str]:
     at = {run.id: run.stamps[run.configured.path].created for run in admitted if run.configured}
     for run in admitted:
         under_way = [
-            other for other in admitted if at[other.id] <= at[run.id] <= (other.finished_at or at[run.id])
-        ]  # itself among them
+            other
+            for other in admitted
+            if other is run
+            or (at[other.id] <= at[run.id] and not (other.finished_at and other.finished_at <= at[run.id]))
+        ]
         if len(under_way) > world.settings.max_active_runs:
             yield f"{len(under_way)} runs were under way at once, and {world.settings.max_active_runs} are allowed"
     for day, number in Counter(run.accepted_at.date() for run in admitted).items():

@@ -55,7 +55,7 @@ class RunId(NamedTuple):
     @property
     def look_marker(self) -> str:
         """Stands while reconcile must read the run's facts even though a job of it runs: something is untold, a job
-        has just ended, or the run has."""
+        has just ended, or the run has, or a claim was taken over from a handler that may thaw."""
         return f"active/{self}.look"
 
 

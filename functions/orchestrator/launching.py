@@ -30,6 +30,9 @@ def launch(handling: Handling, run: Run, step: Launch) -> None:
         logs.info("Another handler holds the claim", run=run.id, attempt=ref, claim=step.claim)
         return
     services.reached("claimed")
+    if (attempt := run.attempt(ref)) and attempt.unanswered:
+        # Whoever made an older claim may thaw and make a double: reconcile must not take it for the run's own job.
+        ledger.mark_look(run.id)
     kind = run.pipeline.find(ref.stage, ref.job)[1].kind
     found = services.jobs.find(kind, run.identity(ref).id)
     if found:

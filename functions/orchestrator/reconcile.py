@@ -18,11 +18,9 @@ from orchestrator.run import Run
 from orchestrator.services import Handling
 from orchestrator.telling import tell, told_last
 from orchestrator.vertex import JobReading
-from orchestrator.workflow import Closed, Launch, Observe, next_step
+from orchestrator.workflow import LONGEST_FREEZE_HOLDS, Closed, Launch, Observe, may_thaw, next_step
 
 ABANDONED_AFTER = timedelta(hours=1)
-# How long a frozen handler may sleep and still be put right by the last look at what Labelbox shows.
-LONGEST_FREEZE_HOLDS = 3
 
 
 def reconcile(handling: Handling, published: datetime) -> Reply:
@@ -99,7 +97,7 @@ def _repair(handling: Handling, marker: Marker, jobs: list[JobReading]) -> None:
         if observe(handling, run, step):
             logs.info("Reconcile found a job's end", run=run.id, attempt=step.attempt.ref)
             advance(handling, run.id, topic=None)
-        elif tell(handling, run.id):
+        elif tell(handling, run.id) and not may_thaw(run, now, settings):
             handling.ledger.unmark_look(run.id)
     elif not isinstance(step, Launch) or _is_due(run, now, settings.republish_after_s, settings.claim_hold_s):
         logs.info("Reconcile goes on with a run", run=run.id)

@@ -52,6 +52,11 @@ class Attempt:
         """When quota was first refused: the start of the wait."""
         return next((claim.at for claim in self.claims if claim.refused and claim.refused.quota), None)
 
+    @property
+    def unanswered(self) -> tuple[Claim, ...]:
+        """Claims whose handlers recorded no refusal: whoever made all but the newest may have died, or be frozen."""
+        return tuple(claim for claim in self.claims if claim.refused is None)
+
 
 @dataclass(frozen=True)
 class Run:

@@ -18,6 +18,8 @@ from orchestrator.vertex import JobReading
 
 CANCEL_BOUND = timedelta(minutes=15)
 MOST_CLAIMS = 30
+# How long a frozen handler may sleep and still be put right.
+LONGEST_FREEZE_HOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,19 @@ def may_create(run: Run, ref: AttemptRef, claim: int, now: datetime, settings: S
     newest = attempt.claims[-1]
     left_s = settings.claim_hold_s - (now - newest.at).total_seconds()
     return newest.number == claim and left_s > settings.call_deadline_s
+
+
+def may_thaw(run: Run, now: datetime, settings: Settings) -> bool:
+    """Whether a handler that lost its claim to a later one may still be frozen right before its create: the job that it
+    makes then would be all of the run that seems to run, if the launched one has ended meanwhile."""
+    holds_s = (1 + LONGEST_FREEZE_HOLDS) * settings.claim_hold_s
+    window = timedelta(seconds=holds_s + settings.function_timeout_s + settings.call_deadline_s)
+    return any(
+        now - claim.at < window
+        for attempts in run.attempts.values()
+        for attempt in attempts
+        for claim in attempt.unanswered[:-1]
+    )
 
 
 def ended_of(

@@ -297,6 +297,43 @@ def test_a_double_of_an_ended_attempt_does_not_make_its_run_look_busy() -> None:
     assert world.run(run_id).attempts_of("train", "fit")[0].ended
 
 
+def test_a_double_made_after_a_takeover_does_not_make_its_run_look_busy_however_late_the_next_tick_comes() -> None:
+    world = World()
+    world.crash_at("before-create")
+    world.post(TEXT)
+    with pytest.raises(Crash):
+        world.pump()  # not dead but frozen, as will be seen
+    world.heal()
+    run_id = RunId("mr-1", 1)
+    world.clock.advance(1000)
+    world.tick()
+    world.tick()
+    assert len(world.jobs.requests) == 1
+    outputs = {"training_file": "gs://b/t", "manifest": "gs://b/m", "dataset_report": "gs://b/d"}
+    world.end_job(result={"version": 1, "outputs": outputs})  # and no hint of it arrives
+    double = world.jobs.create(world.jobs.requests[0])  # it thaws, makes its job, and dies before it can settle
+    world.clock.advance(400)  # longer than a job counts as new
+    world.tick()
+    assert set(world.jobs.cancelled) == {double.name}
+    assert world.run(run_id).attempts_of("etl", "export")[0].ended
+
+
+def test_the_look_marker_of_a_takeover_goes_once_nobody_can_thaw_any_more() -> None:
+    world = World()
+    world.crash_at("before-create")
+    world.post(TEXT)
+    with pytest.raises(Crash):
+        world.pump()
+    world.heal()
+    world.clock.advance(400)
+    world.tick()
+    world.tick()
+    assert RunId("mr-1", 1).look_marker in world.store.objects
+    world.clock.advance(1400)
+    world.tick()
+    assert RunId("mr-1", 1).look_marker not in world.store.objects
+
+
 def test_who_launched_a_double_cancels_it_although_lists_do_not_show_it_yet() -> None:
     world = World()
     run_id = world.start()
