@@ -20,13 +20,13 @@ from benchmarks.figures import Line, peak_mb, timed
 from jobkit.choice_dataset import ChoiceDataset, ChoiceRules
 from jobkit.dataset_files import Written
 from jobkit.export import parse_line
-from jobkit.fetch import FetchRules, in_order
+from jobkit.fetch import FetchRules
 from jobkit.ner.dataset import EntityDataset, EntityRules
 from jobkit.ner.etl import announced  # noqa: F401 - what the job imports counts as memory
 from jobkit.ontology import RADIO, Option, Question, Tool
 from jobkit.storage import LineWriter, Storage
 from jobkit.text.contents import MAX_BYTES, TextReader
-from jobkit.text.etl import single_line
+from jobkit.text.etl import SplitFinder, collect, single_line
 
 RUN = "run"
 SMALL, TIMES = 100_000, 10  # the small export is read so often for the large one
@@ -34,6 +34,7 @@ GOAL_ROWS_S, GOAL_MB = 20_000.0, 200.0
 TOOLS = (Tool("person", "Person", "named-entity"), Tool("company", "Company", "named-entity"))
 OPTIONS = tuple(Option(f"option-{name}", name, name) for name in ("order", "invoice", "delivery"))
 QUESTION = Question("question", "Topic", RADIO, OPTIONS)
+SPLITS = SplitFinder(dict, False)
 WORDS = ("Ada Berg", "Bo Lind", "Cleo Sand", "Dan Holm", "Norvik Foods", "Halden Labs", "Tessera & Sons")
 
 
@@ -94,9 +95,12 @@ def export_line(number: int) -> str:
 
 
 def _lines(export: Path, times: int) -> Iterator[bytes]:
-    for _ in range(times):
+    with export.open("rb") as lines:
+        yield from lines
+    for time in range(1, times):
+        other = b'"id": "row%d-' % time  # a data row that comes again counts once
         with export.open("rb") as lines:
-            yield from lines
+            yield from (line.replace(b'"id": "row', other, 1) for line in lines)
 
 
 def entities(folder: Path, lines: Iterable[bytes]) -> Written:
@@ -104,9 +108,7 @@ def entities(folder: Path, lines: Iterable[bytes]) -> Written:
     storage = DiskStorage(folder)
     reader = TextReader(storage, FetchRules(max_bytes=MAX_BYTES), frozenset())
     with EntityDataset(TOOLS, TOOLS, EntityRules("majority", 2, strict=False)) as data:
-        parsed = (parse_line(line, RUN) for line in lines)
-        for row, content in in_order(reader.read, parsed, reader.quick):
-            data.add(row, content.text, row.split or "")
+        collect((parse_line(line, RUN) for line in lines), data, reader, SPLITS)
         written = data.write(storage, "gs://bucket/folder")
         assert not data.skipped_entities.counts
     return written
@@ -117,9 +119,7 @@ def classes(folder: Path, lines: Iterable[bytes]) -> Written:
     storage = DiskStorage(folder)
     reader = TextReader(storage, FetchRules(max_bytes=MAX_BYTES), frozenset())
     with ChoiceDataset(QUESTION, QUESTION.options, ChoiceRules("majority", 2, strict=False, single=True)) as data:
-        parsed = (parse_line(line, RUN) for line in lines)
-        for row, content in in_order(reader.read, parsed, reader.quick):
-            data.add(row, content.text, row.split or "")
+        collect((parse_line(line, RUN) for line in lines), data, reader, SPLITS)
         return data.write(storage, "gs://bucket/folder", single_line)
 
 

@@ -159,13 +159,10 @@ def _label(item: dict[str, Any]) -> Label:
 
 
 def _object(entry: dict[str, Any]) -> ObjectAnnotation:
-    return ObjectAnnotation(
-        _text(entry.get("feature_schema_id")),
-        _text(entry.get("name")),
-        _text(entry.get("annotation_kind")),
-        entry,
-        _classifications(entry.get("classifications")),
-    )
+    schema_id, name, kind = entry.get("feature_schema_id"), entry.get("name"), entry.get("annotation_kind")
+    if not (type(schema_id) is type(name) is type(kind) is str and (schema_id + name + kind).isascii()):
+        schema_id, name, kind = _text(schema_id), _text(name), _text(kind)
+    return ObjectAnnotation(schema_id, name, kind, entry, _classifications(entry.get("classifications")))
 
 
 def _classifications(entries: list[dict[str, Any]] | None) -> tuple[Classification, ...]:
