@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ANSWERED_BY_OPTIONS = ("radio", "checklist", "dropdown")
+_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,11 @@ def unsettled(questions: Sequence[Question], wanted: str, kinds: Sequence[str]) 
     if len(found) == 1:
         return None
     problem = "is the name of several questions" if found else "names no question of the ontology"
-    return f"{problem}; there are: {_named(questions)}"
+    return f"{_shown(wanted)} {problem}; there are: {_named(questions)}"
+
+
+def _shown(wanted: str) -> str:
+    return repr(wanted if len(wanted) <= _SHOWN else wanted[: _SHOWN - 1] + "…")
 
 
 def _named(questions: Sequence[Question]) -> str:

@@ -117,22 +117,22 @@ def test_run_ends_complete_with_figures_files_and_a_summary(command: Callable[..
 @needs_proc
 def test_runs_side_by_side_do_not_meet_and_a_failed_one_says_why(command: Callable[..., Command]) -> None:
     good = command("run")
-    unknown_question = command("run", "--set", "question=No such question")
+    unknown_class = command("run", "--set", "classes=No such class")  # what the ETL job finds out
     bad_config = command("run", "--keep", "--set", "minimum_examples=many", "--set", "no_such_parameter=1")
     bad_config.wait_ready(lambda: "The page stays at" in bad_config.output, 120)
     assert "minimum_examples" in page_of(bad_config, "while it runs: (http://\\S+)")
     assert bad_config.pid is not None
     os.killpg(bad_config.pid, signal.SIGINT)  # what was kept ends, and the run's own code stands
     assert good.wait() == 0, good.output
-    assert unknown_question.wait() == 1
+    assert unknown_class.wait() == 1
     assert bad_config.wait() == 1
-    assert unknown_question.summary["status"] == bad_config.summary["status"] == "FAILED"
-    assert "No such question" in str(unknown_question.summary["sentence"])
-    assert "The log of etl/export ends with" in unknown_question.output
+    assert unknown_class.summary["status"] == bad_config.summary["status"] == "FAILED"
+    assert "No such class" in str(unknown_class.summary["sentence"])
+    assert "The log of etl/export ends with" in unknown_class.output
     for name in ("minimum_examples", "no_such_parameter"):
         assert name in str(bad_config.summary["sentence"])
     assert bad_config.summary["labelbox"] == ["FAILED"]
-    for run in (good, unknown_question, bad_config):
+    for run in (good, unknown_class, bad_config):
         assert left_running(run.local_dir) == []
 
 
