@@ -8,16 +8,12 @@ the report shows; pycocotools average precision and recall. Both must agree to f
 
 from __future__ import annotations
 
-import contextlib
-import io
-
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from benchmarks.figures import Line, best, peak_mb, timed
 from jobkit.boxes.evaluation import BoxEvaluation
 from jobkit.boxes.geometry import Boxes
+from tests.jobs.boxes.coco import judged, records
 
 IMAGES, LABELLED, RANDOM = 5_000, 8, 12
 NAMES = [f"class {number}" for number in range(8)]
@@ -57,32 +53,10 @@ def ours(made: Scenes) -> dict[str, float]:
 
 def theirs(made: Scenes) -> tuple[dict[str, float], float]:
     """(pycocotools' figures, its seconds of processor)."""
-    annotations, results = [], []
-    for image, (labelled, predicted) in enumerate(made, start=1):
-        for index, (left, top, right, bottom) in enumerate(labelled.corners.tolist()):
-            box = [left, top, right - left, bottom - top]
-            about = {"image_id": image, "category_id": NAMES.index(labelled.names[index]) + 1, "bbox": box}
-            crowd = int(labelled.crowd[index])
-            annotations.append({**about, "id": len(annotations) + 1, "area": box[2] * box[3], "iscrowd": crowd})
-        for index, (left, top, right, bottom) in enumerate(predicted.corners.tolist()):
-            box = [left, top, right - left, bottom - top]
-            category = NAMES.index(predicted.names[index]) + 1
-            score = float(predicted.scores[index])
-            results.append({"image_id": image, "category_id": category, "bbox": box, "score": score})
-    with contextlib.redirect_stdout(io.StringIO()), timed() as took:
-        truth = COCO()
-        truth.dataset = {
-            "info": {},
-            "images": [{"id": number} for number in range(1, len(made) + 1)],
-            "categories": [{"id": number} for number in range(1, len(NAMES) + 1)],
-            "annotations": annotations,
-        }
-        truth.createIndex()
-        judge = COCOeval(truth, truth.loadRes(results), "bbox")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    return dict(zip(KEYS, map(float, judge.stats[:6]), strict=True)), took.cpu_s
+    annotations, results = records(made, NAMES)
+    with timed() as took:
+        figures = judged(len(made), len(NAMES), annotations, results)
+    return dict(zip(KEYS, figures, strict=True)), took.cpu_s
 
 
 def measure() -> list[Line]:

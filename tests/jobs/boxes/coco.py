@@ -3,6 +3,8 @@
 import contextlib
 import io
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -13,6 +15,7 @@ from jobkit.boxes.matching import AREAS
 
 NAMES = ("Traffic light", "car", "dog")
 Image = tuple[Boxes, Boxes]
+Record = dict[str, Any]
 
 
 def random_box(dice: random.Random, whole: bool) -> tuple[float, float, float, float]:
@@ -57,7 +60,15 @@ def random_images(seed: int, *, images: int = 25, whole: bool = False, crowds: b
 
 
 def of_pycocotools(images: list[Image]) -> dict[str, float]:
-    annotations, results = [], []
+    keys = ("map_50_95", "map_50", "map_75", *(f"map_50_95_{name}" for name in AREAS if name != "all"))
+    figures = judged(len(images), len(NAMES), *records(images, NAMES))
+    return {key: value for key, value in zip(keys, figures, strict=True) if value > -1}
+
+
+def records(images: Sequence[Image], names: Sequence[str]) -> tuple[list[Record], list[Record]]:
+    """(annotations, results) as COCO's files hold them."""
+    annotations: list[Record] = []
+    results: list[Record] = []
     for number, (labelled, predicted) in enumerate(images, start=1):
         for index, (left, top, right, bottom) in enumerate(labelled.corners.tolist()):
             box = [left, top, right - left, bottom - top]
@@ -65,22 +76,27 @@ def of_pycocotools(images: list[Image]) -> dict[str, float]:
                 {
                     "id": len(annotations) + 1,
                     "image_id": number,
-                    "category_id": NAMES.index(labelled.names[index]) + 1,
+                    "category_id": names.index(labelled.names[index]) + 1,
                     "bbox": box,
                     "area": box[2] * box[3],
                     "iscrowd": int(len(labelled.crowd) and labelled.crowd[index]),
                 }
             )
         for index, (left, top, right, bottom) in enumerate(predicted.corners.tolist()):
-            category = NAMES.index(predicted.names[index]) + 1
+            category, score = names.index(predicted.names[index]) + 1, float(predicted.scores[index])
             box = [left, top, right - left, bottom - top]
-            results.append({"image_id": number, "category_id": category, "bbox": box, "score": predicted.scores[index]})
+            results.append({"image_id": number, "category_id": category, "bbox": box, "score": score})
+    return annotations, results
+
+
+def judged(images: int, classes: int, annotations: list[Record], results: list[Record]) -> list[float]:
+    """pycocotools' average precision: @[.5:.95], @.5, @.75, of small, medium and large boxes; -1 where it has none."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = {
             "info": {},
-            "images": [{"id": number} for number in range(1, len(images) + 1)],
-            "categories": [{"id": number} for number in range(1, len(NAMES) + 1)],
+            "images": [{"id": number} for number in range(1, images + 1)],
+            "categories": [{"id": number} for number in range(1, classes + 1)],
             "annotations": annotations,
         }
         truth.createIndex()
@@ -88,5 +104,4 @@ def of_pycocotools(images: list[Image]) -> dict[str, float]:
         judge.evaluate()
         judge.accumulate()
         judge.summarize()
-    keys = ("map_50_95", "map_50", "map_75", *(f"map_50_95_{name}" for name in AREAS if name != "all"))
-    return {key: float(value) for key, value in zip(keys, judge.stats[:6], strict=True) if value > -1}
+    return [float(value) for value in judge.stats[:6]]
